@@ -1,8 +1,8 @@
 """Header blocks of responses: put together from their frames, and decoded no further than needed.
 
 We announce a header table of 0, so that each block stands for itself: its status is read from its first bytes and
-the rest is decoded only on demand. An obedient peer begins its first block with a size update to 0 (RFC 7541,
-section 4.2). One that does not uses the default table all the same, and every block of it is decoded at once.
+the rest is decoded only on demand. A peer that obeys begins its first block with a size update to 0 (RFC 7541,
+section 4.2). A peer that does not uses the default table, and all its blocks are decoded as they arrive.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ MAX_BLOCK: Final = 64 * 1024  # bytes of one compressed header block over all it
 
 
 class HeaderBlockReader:
-    """The decoder's half of one connection's HPACK state, and the block that is just arriving."""
+    """The HPACK decoder of one connection, and the header block that is arriving."""
 
     __slots__ = ("_block", "_continuations", "_decoder", "_first", "end_stream", "stream_id")
 
     def __init__(self) -> None:
         self.stream_id = 0
-        """Whose block it is that arrives or has arrived."""
+        """The stream of the block that is arriving, or that arrived last."""
         self.end_stream = False
         """Whether its HEADERS frame ends the stream."""
         self._block: bytearray | None = None
@@ -41,7 +41,7 @@ class HeaderBlockReader:
 
     @property
     def stateless(self) -> bool:
-        """Whether blocks may be read without us; true once the first has shown that the peer keeps to our table."""
+        """Whether a block can be read without the ones before it; true once the first has shown that the peer obeys our table size."""
         return not self._first and self._decoder is None
 
     def begin(self, stream_id: int, fragment: bytes, *, end_stream: bool) -> None:
@@ -59,9 +59,9 @@ class HeaderBlockReader:
         return self._continuations <= MAX_CONTINUATIONS and len(self._block) <= MAX_BLOCK
 
     def read(self) -> tuple[int, bytes | list[Field]]:
-        """The status, 0 if there is none to be read, and the block, decoded if it had to be.
+        """The status (0 if there is none) and the header block: bytes, or fields if it had to be decoded.
 
-        Raises `hpack.HPACKError` when a block that must be decoded cannot be.
+        Raises `hpack.HPACKError` if a block that must be decoded is malformed.
         """
         assert self._block is not None
         block = bytes(self._block)

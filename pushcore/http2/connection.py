@@ -1,12 +1,12 @@
 """The client's side of one HTTP/2 connection, without I/O: bytes in, finished exchanges out (RFC 9113).
 
-`receive` reads what the peer sent; what we send is in `outgoing`, how exchanges end in `streams`. It never waits,
-never reads a clock and never raises for what a peer does: a breach ends the connection with the right error code, and
-every exchange still ends exactly once.
+`receive` reads what the peer sent. `outgoing` has the sending half, `streams` how exchanges end. Nothing here waits,
+reads a clock, or raises for what a peer does: a protocol error of the peer ends the connection with the right error
+code, and every exchange still ends exactly once.
 
 There are two paths through `receive`. Nearly all frames are whole responses: HEADERS with END_STREAM and a status of one
-byte, or HEADERS and one DATA frame. They are read inside the scan, three lookups each, and runs of equal ones by
-`ResponseRuns`. All other frames go through `_on_frame`, which implements the whole RFC.
+byte, or HEADERS and one DATA frame. The loop in `receive` reads them with three lookups each, and `ResponseRuns` reads runs
+of equal ones. All other frames go through `_on_frame`, which implements the whole RFC.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _LONGEST = DEFAULT_FRAME_SIZE << 8 | 0xFF  # the first word of the largest frame
 
 
 class Connection(SendBuffer):
-    """HTTP/2 as a client speaks it, built for many small requests. See `Streams` for how exchanges end."""
+    """The client side of HTTP/2, for many small requests. See `Streams` for how exchanges end."""
 
     def __init__(self, limits: Limits, now: float) -> None:
         super().__init__(limits, now)
         self._rest = b""
-        self._fast = False  # responses may be read inside the scan
+        self._fast = False  # responses may be read in the loop of `receive`
         self._reader = HeaderBlockReader()
         self._runs = ResponseRuns()
 
@@ -123,7 +123,7 @@ class Connection(SendBuffer):
             and self._reader.stateless
             and not self._reader.pending
             and not self._uploads
-            and self.limits.max_body >= DEFAULT_FRAME_SIZE  # the scan does not ask how large a body is
+            and self.limits.max_body >= DEFAULT_FRAME_SIZE  # the fast path does not check the size of a body
         )
 
     def _on_frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
@@ -139,7 +139,7 @@ class Connection(SendBuffer):
                 handler(self, flags, stream_id, payload)
 
     def _is_open(self, stream_id: int) -> bool:
-        """Whether a HEADERS or DATA frame belongs to an open stream; what is illegal ends the connection."""
+        """Whether a HEADERS or DATA frame belongs to an open stream; an illegal one ends the connection."""
         if stream_id in self.streams:
             return True
         if not stream_id & 1 or stream_id >= self.next_id:
@@ -170,7 +170,7 @@ class Connection(SendBuffer):
         remaining = self.limits.max_body - len(exchange.data)
         if flags & frames.END_STREAM and remaining >= 0:
             self._complete(stream_id)
-        elif remaining <= 0:  # the window of the stream is used up; below zero, the server did not keep to it
+        elif remaining <= 0:  # the window of the stream is used up; below zero, the server has exceeded it
             error = ResponseTooLarge(f"the response's body is larger than {self.limits.max_body} bytes")
             self._reset(stream_id, frames.FLOW_CONTROL_ERROR if remaining else frames.CANCEL)
             self._finish(stream_id, error)
@@ -184,7 +184,7 @@ class Connection(SendBuffer):
         return payload[1 : len(payload) - payload[0]]
 
     def _on_headers(self, flags: int, stream_id: int, payload: bytes) -> None:
-        # A block for a stream that we reset is read all the same: it may change the table.
+        # A block for a stream that we reset is still read: it may change the table.
         if not self._is_open(stream_id) and self._ended():
             return
         fragment = self._unpad(flags, payload)
@@ -222,12 +222,12 @@ class Connection(SendBuffer):
         self._update_fast()
         exchange = self.streams.get(stream_id)
         if exchange is None:
-            return  # we reset that stream; the block was read for the table's sake
+            return  # we reset that stream; the block was read because it may change the table
         if exchange is GHOST:
             if end_stream:
                 self._complete(stream_id)
         elif exchange.status:
-            # Trailers (section 8.1): nothing in them that we need, but they must end the stream.
+            # Trailers (section 8.1): we need none of them, but they must end the stream.
             if end_stream:
                 self._complete(stream_id)
             else:
@@ -247,7 +247,7 @@ class Connection(SendBuffer):
 
     def _complete(self, stream_id: int) -> None:
         if stream_id in self._uploads:
-            # The server answered before it had everything; we may stop (section 8.1).
+            # The server responded before it had the whole request; we may stop (section 8.1).
             self._reset(stream_id, frames.NO_ERROR)
         self._finish(stream_id)
 
@@ -279,8 +279,8 @@ class Connection(SendBuffer):
         elif len(payload) % 6 or (flags & frames.ACK and payload):
             self._fail(frames.FRAME_SIZE_ERROR, "SETTINGS of a wrong size")
         elif not flags & frames.ACK:
-            # Before all frames that the new values allow: the server may hold us to the old ones until it has the
-            # acknowledgement (section 6.5.3), and libnghttp2 does. Where a value is illegal, GOAWAY takes its place.
+            # Before all frames that the new values allow: the server may enforce the old ones until it has the
+            # acknowledgement (section 6.5.3), and libnghttp2 does. If a value is illegal, GOAWAY is sent instead.
             self._acknowledge(frames.SETTINGS_ACK)
             if self._ended():
                 return

@@ -1,15 +1,18 @@
-"""Opens connections to one origin, one dial at a time, with a pause after failures.
+"""Opens connections to one origin, with a pause after failures. `Pool` decides how many dials are in progress at a time.
 
-The addresses of one dial are raced as in Happy Eyeballs (RFC 8305):
+A dial tries the addresses of the origin in parallel, as in Happy Eyeballs (RFC 8305):
 
     address 1 ──TCP ············ (dead)
     address 2      ──TCP──TLS──SETTINGS──▶ the connection; the other attempts are closed
     address 3             (not tried: address 2 has made progress)
               └250 ms┘
 
-An attempt starts when the one before it has failed, or has no TCP connection after a short delay. One that has a TCP
-connection gets longer for TLS and SETTINGS, because a second handshake for each dial would look like an attack to Apple.
-The first attempt that is ready wins.
+An attempt starts when the one before it has failed, or has no TCP connection after a short delay. Once it has one, the next
+attempt waits longer, for TLS and SETTINGS: to Apple, a second handshake for each dial would look like an attack. The first
+attempt that is ready wins.
+
+After a failure the next dial waits 0.25 to 0.5 s; each further failure doubles that, up to 30 to 60 s. A failure is a dial
+that fails, or a connection that ends before its first response. One case has a shorter pause, see `Dialer.back_off`.
 """
 
 from __future__ import annotations
@@ -32,30 +35,30 @@ from .streams import ConnectionState, KeepAlive
 from .tls import name_tls_error
 
 HANG_UP = 1.0
-"""Seconds that a peer has to close, on TLS and on TCP."""
+"""Seconds that a peer has to close the connection, on TLS and on TCP."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
-"""Seconds between dials after failures, doubled each time."""
+"""Seconds between dials after failures, at most: doubled each time, and shortened by up to half at random."""
 SENT_AWAY_PAUSE: Final = 0.05
-"""The same after one connection that a server in good order sent away before it had answered anything."""
+"""The same after one connection that a working server closed with GOAWAY NO_ERROR before its first response."""
 DELAY: Final = 0.25
-"""Seconds until the next address is tried beside one that has no TCP connection (RFC 8305, section 8)."""
+"""Seconds after which the next address is tried, while the last one has no TCP connection (RFC 8305, section 8)."""
 SHORTEST_DELAY: Final = 0.1
-"""The same where many addresses share a short time: the least that RFC 8305, section 8 recommends."""
+"""The same if many addresses share a short time: the minimum that RFC 8305, section 8 recommends."""
 HANDSHAKE: Final = 1.0
-"""Seconds after its TCP connection that an attempt has for TLS and SETTINGS before the next address is tried."""
+"""Seconds that an attempt has for TLS and SETTINGS, after TCP, before the next address is tried."""
 MAX_ADDRESSES: Final = 32
 """Addresses of one name that are tried in one dial; APNs has about twenty."""
 MAX_NAMED: Final = 8
-"""Addresses that an error names."""
+"""Addresses that one error lists."""
 MOST_PROBES: Final = 127
-"""Linux takes no more for TCP_KEEPCNT, and no more seconds than `LONGEST_PROBE` for TCP_KEEPIDLE and TCP_KEEPINTVL."""
+"""Linux's maximum for TCP_KEEPCNT; `LONGEST_PROBE` is its maximum for TCP_KEEPIDLE and TCP_KEEPINTVL, in seconds."""
 LONGEST_PROBE: Final = 32_767
 
 Ready = TypeVar("Ready")
 
 
 class Address(NamedTuple):
-    """One address, as `socket` takes it."""
+    """One address in the form of the `socket` module."""
 
     family: int
     proto: int
@@ -68,7 +71,7 @@ class Address(NamedTuple):
 
 
 class Attempt:
-    """One address that is being dialled. `connected_at`: when it had a TCP connection, None before."""
+    """One address that is being dialled. `connected_at`: when TCP was connected; None before."""
 
     __slots__ = ("address", "connected_at")
 
@@ -80,7 +83,7 @@ class Attempt:
         """A TCP socket that is connected to the address; works on every event loop.
 
         Raises:
-            OSError: there is none.
+            OSError: TCP could not be connected.
         """
         loop = asyncio.get_running_loop()
         family, proto, sockaddr = self.address
@@ -97,7 +100,7 @@ class Attempt:
 
 
 def check_idle(idle_ping: object, keepalive: object) -> None:
-    """Raise `ConfigurationError` unless these can be the arguments of a client."""
+    """Raise `ConfigurationError` if a client cannot have these arguments."""
     if idle_ping is not None:
         check_number("idle_ping", idle_ping, above=0)
     if keepalive is None:
@@ -110,7 +113,7 @@ def check_idle(idle_ping: object, keepalive: object) -> None:
 
 
 def keep_alive(sock: socket.socket, keepalive: KeepAlive) -> None:
-    """Let the system probe a silent connection, with those of the numbers that the platform can set."""
+    """Let the system probe a silent connection; numbers that the platform cannot set are left out."""
     idle, interval, count = keepalive
     options = {"TCP_KEEPIDLE": idle, "TCP_KEEPALIVE": idle, "TCP_KEEPINTVL": interval, "TCP_KEEPCNT": count}
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -121,10 +124,10 @@ def keep_alive(sock: socket.socket, keepalive: KeepAlive) -> None:
 
 
 def order_addresses(infos: Iterable[tuple[Any, ...]], rng: random.Random) -> list[Address]:
-    """The addresses in what `getaddrinfo` returned, in the order in which to try them.
+    """The addresses that `getaddrinfo` returned, in the order in which to try them.
 
-    The families take turns, beginning with the one that the system prefers (RFC 8305, section 4). Within a family the
-    order is random: no load balancer stands before APNs, so clients spread the load.
+    IPv6 and IPv4 alternate, beginning with the family that the system prefers (RFC 8305, section 4). Within a family the
+    order is random: APNs has no load balancer, so clients spread the load.
     """
     families: dict[int, list[Address]] = {}
     for address in dict.fromkeys(Address(family, proto, sockaddr) for family, _, proto, _, sockaddr in infos):
@@ -136,9 +139,9 @@ def order_addresses(infos: Iterable[tuple[Any, ...]], rng: random.Random) -> lis
 
 
 def delays(count: int, seconds: float) -> tuple[float, float]:
-    """Seconds until the next of `count` addresses is tried: beside one without and beside one with a TCP connection.
+    """Seconds until the next of `count` addresses is tried: while the last has no TCP connection, and while it has one.
 
-    All are tried within the first half of `seconds`, the time for the whole race, unless that would be a burst.
+    All are tried within the first half of `seconds`, the time for the whole race, unless the delays would be too short.
     """
     share = seconds / (2 * max(count, 1))
     delay = min(max(share, SHORTEST_DELAY), DELAY)
@@ -151,16 +154,16 @@ async def race(
     discard: Callable[[Ready], None],
     seconds: float,
 ) -> Ready:
-    """What the first successful attempt returned. All other attempts are cancelled, also when the race is.
+    """Dial addresses in parallel and return the result of the first successful attempt; the others are cancelled.
 
     Args:
         addresses: in the order in which to try them.
         attempt: dials one of them within the seconds that it is given, or raises a `TransportError`.
-        discard: closes what an attempt returned that came second.
+        discard: closes the result of an attempt that succeeded too late.
         seconds: for the whole race.
 
     Raises:
-        TransportError: every attempt failed; it names the addresses and what happened to each.
+        TransportError: every attempt failed; the text lists the addresses and their errors.
     """
     loop = asyncio.get_running_loop()
     waiting = deque(addresses)
@@ -206,7 +209,7 @@ async def _end(
     winner: asyncio.Task[Ready] | None,
     discard: Callable[[Ready], None],
 ) -> None:
-    """Close what the losers have, and wait until none of them runs."""
+    """Cancel the other attempts, close their connections, and wait until all have ended."""
     ending = []
     for task in losers:
         if not task.done():
@@ -224,9 +227,9 @@ async def _end(
 
 
 def combine(failures: list[tuple[Address, TransportError]]) -> TransportError:
-    """The error of the attempt that got furthest, whose text says what happened at every address.
+    """The error of the attempt that got furthest; its text lists the errors of all addresses.
 
-    An error of HTTP/2 goes before one of TLS or a certificate, and that before an address that cannot be reached.
+    An error of HTTP/2 takes precedence over one of TLS or a certificate, and that over an unreachable address.
     """
     if not failures:
         return ConnectError("the server's name has no address")
@@ -247,14 +250,14 @@ def _progress(error: TransportError) -> int:
 
 
 class Dialer:
-    """Resolves the origin anew for each dial, races its addresses, and remembers why one failed.
+    """Resolves the name of the server for each dial, dials its addresses, and remembers why a dial failed.
 
     Args:
         host: the server's name, which its certificate is verified against.
         port: its port.
         context: TLS, see `tls.client_context`.
-        timeout: seconds that one dial may take; half of them for all addresses together, so that a push that waits for
-            the connection still learns why there is none.
+        timeout: seconds that one dial may take. All addresses together have half of it, so that a request that waits
+            for the connection still gets the reason why there is none.
         new_link: makes the protocol of a new connection.
         keepalive: the system's probes of a silent connection, None for none.
         proxy: what all connections go through.
@@ -276,7 +279,7 @@ class Dialer:
         self.host, self.port = host, port
         self.new_link = new_link
         self.last_error: TransportError | None = None
-        """Why the newest dial failed, or its connection before it was of use; None after one that succeeded."""
+        """Why the newest dial failed, or its connection ended before the first response; None after a success."""
         self._context = context
         self._timeout = timeout
         self._keepalive = keepalive
@@ -284,19 +287,21 @@ class Dialer:
         self._rng = rng or random.Random()
         self._failures = 0
         self._trusted = False
-        # Whether credentials were accepted on a connection dialled since the last failure.
+        # Whether a server has accepted our credentials on a connection dialled since the last failure.
         self._in_order = False
         self._failed_at = -math.inf
         self._not_before = 0.0
         self._loop = asyncio.get_running_loop()
 
     def back_off(self, error: TransportError, *, sent_away: bool = False) -> None:
-        """Pause before the next dial, twice as long as after the failure before.
+        """Pause before the next dial, twice as long as after the previous failure.
 
         Args:
-            error: why.
-            sent_away: whether the server closed the connection in good order. Then the pause is short, if it has served
-                a connection that was dialled after the last failure; the next failure is the first.
+            error: the reason.
+            sent_away: whether the server closed the connection with GOAWAY NO_ERROR. If the server has accepted our
+                credentials on a connection dialled since the last failure, the pause is then `SENT_AWAY_PAUSE` and does
+                not count as a failure. It is that short only once: until credentials are accepted again, the next
+                connection that ends this way is a failure.
         """
         self.last_error = error
         if sent_away and self._in_order:
@@ -309,7 +314,7 @@ class Dialer:
         self._not_before = self._failed_at + pause * self._rng.uniform(0.5, 1.0)
 
     def reset(self, *, trusted: bool, dialled_at: float) -> None:
-        """A connection was of use: the next failure is the first.
+        """A connection has brought a response: the next failure counts as the first.
 
         Args:
             trusted: whether the server has accepted our credentials on it.
@@ -322,11 +327,11 @@ class Dialer:
 
     @property
     def trusted(self) -> bool:
-        """Whether the server knows us and no dial has failed lately: then several at a time look like no attack."""
+        """Whether the server has accepted our credentials and no dial has failed since: only then are several dials at a time safe."""
         return self._trusted and self._loop.time() >= self._not_before
 
     def renew(self, context: ssl.SSLContext) -> None:
-        """Dial with this context from now on, and without the pause that failures with another one had earned."""
+        """Dial with this context from now on, without a pause for failures with the old one."""
         self._context = context
         self.last_error = None
         self._failures, self._not_before = 0, 0.0
@@ -344,7 +349,7 @@ class Dialer:
             TransportError: why there is none.
         """
         host, port = self._proxy.address if self._proxy is not None else (self.host, self.port)
-        # Half of what a push may wait, so that it learns why it could not be sent.
+        # Half of the time that a request may wait, so that its error can say why it was not sent.
         seconds = min(max(self._timeout / 2, 1.0), 0.9 * self._timeout)
         try:
             async with asyncio.timeout(self._timeout):
@@ -360,11 +365,11 @@ class Dialer:
         return link
 
     def _name_error(self, failure: OSError) -> TransportError:
-        """The error of resolving the first hop's name, or of the TCP connection to it."""
+        """The error of resolving the name of the server or proxy, or of the TCP connection to it."""
         return name_tls_error(failure) if self._proxy is None else self._proxy.name_error(failure)
 
     async def _open_address(self, attempt: Attempt, seconds: float) -> Link:
-        """One attempt of the race, within so many seconds."""
+        """One attempt, within `seconds`."""
         end = self._loop.time() + seconds
         link: Link | None = None
         try:

@@ -20,11 +20,11 @@ MAX_HEADER_LIST = 16_384
 NO_FIELDS: tuple[Field, ...] = ()
 
 Sink: TypeAlias = "Callable[[list[Exchange]], object]"
-"""Called with exchanges that were finished together. A call for each would cost as much as the work of most sinks."""
+"""Called with exchanges that finished together. One call per exchange would cost as much as the work of most sinks."""
 
 
 def deliver(finished: list[Exchange]) -> None:
-    """Call the sinks of finished exchanges, once for neighbours that have the same sink."""
+    """Call the sinks of finished exchanges, once for consecutive exchanges with the same sink."""
     if not finished:
         return
     sink = finished[0].sink
@@ -49,19 +49,18 @@ def header_of(header_block: bytes | list[Field], name: bytes) -> str | None:
 
 
 class Exchange:
-    """A request, its stream on a connection, and then its response, or an error instead of one.
+    """A request, its stream on a connection, and its response or error.
 
-    The request: `template`, `path` (what follows the template's own), `own_fields` (fields of this
-    request alone) and `body`. `sink` is called with a list of the exchanges that were finished together and have it in
-    common; `context` belongs to the sink.
-    `deadline` is in the clock of the event loop. `attempts` counts the connections that it was
-    sent on, `connection` is the last of them, and `refusals` how many refused it without progress (`Pool`).
+    The request: `template`, `path` (the part after the template's path), `own_fields` (fields of this request alone) and
+    `body`. `sink` is called with the exchanges that finished together and have this sink; `context` belongs to the sink.
+    `deadline` is in the clock of the event loop. `attempts` counts the connections that the request was sent on,
+    `connection` is the last of them, and `refusals` counts those that refused it without progress (`Pool`).
 
-    The response: `status` (0 until there is one), `header_block` (undecoded: see `header_of`; a list of fields where the
+    The response: `status` (0 until there is one), `header_block` (undecoded: see `header_of`; a list of fields if the
     connection had to decode it), `data` (its body). `error` is None when the response is complete.
 
-    `request` makes one. The builders, which make one for every push, set the fields themselves: a call of `__init__`
-    would cost as much as all of them.
+    `request` makes an exchange. The builders, which make one for every push, set the fields themselves: a call of
+    `__init__` would cost as much as all of them.
     """
 
     __slots__ = (
@@ -97,18 +96,18 @@ class Exchange:
     status: int
     data: bytes
     error: TransportError | None
-    # These are unset until they have a value, and code that may run earlier reads them with a default: `stream_id` is that of
-    # a request that was written, `waiter` of one from `ProviderClient.send`, `replayed` of one that was sent again after its
-    # response. A default would be a store more for each of them and each push, and the class cannot hold one beside a slot.
+    # These are unset until they have a value, and code that may run earlier reads them with `getattr` and a default. A written
+    # request has `stream_id`, one from `ProviderClient.send` has `waiter`, one that was sent again after its response has
+    # `replayed`. Setting defaults would cost a store for each of them per push, and a class with slots cannot have class defaults.
     stream_id: int
-    connection: Any  # the last `Streams` that it was sent on; this module knows no connection
+    connection: Any  # the last `Streams` that it was sent on; this module imports no connection
     replayed: bool
     header_block: bytes | list[Field]
-    shape: Any  # what FCM's requests are compared by; this module knows no provider
-    waiter: Any  # the future of a caller of `ProviderClient.send`; this module knows no event loop
+    shape: Any  # what FCM's requests are compared by; this module imports no provider
+    waiter: Any  # the future of a caller of `ProviderClient.send`; this module imports no asyncio
 
     def restart(self, refusals: int = 0) -> None:
-        """Make it a request again, without a response, to be sent on another connection."""
+        """Remove the response or error, so that the request can be sent on another connection."""
         self.attempts += 1
         self.refusals = refusals
         self.status = 0

@@ -1,7 +1,7 @@
 """Flow control in both directions (RFC 9113, sections 5.2 and 6.9): what we may still send, and what the peer may.
 
-`window` is the connection's. A request's body that fits it, its stream's window and one frame leaves at once, and is
-counted by `SendBuffer.take`. Any other is an `Upload`, sent in parts as WINDOW_UPDATE and SETTINGS allow.
+`window` is that of the connection. A body that fits into it, into the window of its stream and into one frame is sent at
+once and counted by `SendBuffer.take`. Any other body is an `Upload`, sent in parts as WINDOW_UPDATE and SETTINGS allow.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from .streams import GHOST, Limits, Streams
 _head = frames.HEAD.pack
 
 QUICK: Final = 6144
-"""Bytes of a body that may leave the quick way: above the 5120 of Apple's and Google's largest payloads."""
+"""Bytes of a body that may take the fast path: more than the 5120 of Apple's and Google's largest payloads."""
 
 
 class Upload:
-    """A body that goes out in parts: how much of it has, and what its stream may still send."""
+    """A body that is sent in parts: how much has been sent, and how much the stream may still send."""
 
     __slots__ = ("offset", "window")
 
@@ -38,13 +38,13 @@ class FlowControl(Streams):
         self._out: list[bytes] = []
         self._peer_window = frames.DEFAULT_WINDOW  # SETTINGS_INITIAL_WINDOW_SIZE
         self._peer_frame = DEFAULT_FRAME_SIZE
-        self._quick = QUICK  # bodies up to it leave in one frame
+        self._quick = QUICK  # bodies up to this size leave in one frame
         self._uploads: dict[int, Upload] = {}
         self._credit = max(limits.receive_window, frames.DEFAULT_WINDOW)  # what the peer may still send
-        self._consumed = 0  # of what it has sent, what was not acknowledged yet
+        self._consumed = 0  # bytes that it has sent and we have not acknowledged
 
     def _update_fast(self) -> None:
-        """Bodies in parts have come or gone: see whether responses may be read the fast way."""
+        """The first upload has begun or the last has ended: update whether responses may be read by the fast path."""
         raise NotImplementedError
 
     def _upload(self, stream_id: int) -> None:
@@ -74,7 +74,7 @@ class FlowControl(Streams):
     # --- what the peer allows -------------------------------------------------------------------------------------
 
     def _set_peer_window(self, value: int) -> bool:
-        """Another INITIAL_WINDOW_SIZE (section 6.9.2); False when it makes a window too large."""
+        """A new INITIAL_WINDOW_SIZE (section 6.9.2); False if it makes a window too large."""
         for stream_id, upload in list(self._uploads.items()):
             upload.window += value - self._peer_window  # it may become negative
             if upload.window > frames.LARGEST_WINDOW:
@@ -97,7 +97,7 @@ class FlowControl(Streams):
         """WINDOW_UPDATE of an open stream; False when it makes the window too large."""
         upload = self._uploads.get(stream_id)
         if upload is None:
-            # Its body is sent already, and its window is of no use any more: only this one update is judged.
+            # Its body has been sent, so its window is not kept any more: this update is checked by itself.
             window = self._peer_window - len(self.streams[stream_id].body)
             return window + increment <= frames.LARGEST_WINDOW
         upload.window += increment
@@ -109,7 +109,7 @@ class FlowControl(Streams):
     # --- what we allow --------------------------------------------------------------------------------------------
 
     def _return_credit(self) -> None:
-        """Give the peer back what it has used of the connection's window."""
+        """Send WINDOW_UPDATE for what the peer has used of the connection's window."""
         self._out.append(frames.encode_window_update(0, self._consumed))
         self._credit += self._consumed
         self._consumed = 0

@@ -1,7 +1,7 @@
 """HTTP/2 frames: the constants and layouts of RFC 9113, section 4 and 6, and functions that encode them.
 
-Nothing here has state. The hot path (HEADERS and DATA of requests and responses) packs and unpacks `HEAD` by itself;
-everything else goes through the `encode_*` functions.
+Nothing here has state. The hot path (HEADERS and DATA of requests and responses) uses `HEAD` directly; all other frames
+are made by the `encode_*` functions.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ SETTINGS_ACK: Final = encode_frame(SETTINGS, ACK, 0)
 
 
 def encode_ping(opaque: bytes, *, ack: bool = False) -> bytes:
-    """PING with eight bytes of the sender's choice (section 6.7)."""
+    """PING with eight bytes of any content (section 6.7)."""
     return encode_frame(PING, ACK if ack else 0, 0, opaque)
 
 
@@ -122,7 +122,7 @@ def encode_headers(stream_id: int, block: bytes, *, end_stream: bool, frame_size
 
 
 def decode_settings(payload: bytes) -> list[tuple[int, int]]:
-    """The (identifier, value) pairs of a SETTINGS payload, whose length must be a multiple of six."""
+    """The (identifier, value) pairs of a SETTINGS payload; its length must be a multiple of six."""
     return list(_SETTING.iter_unpack(payload))
 
 

@@ -1,11 +1,11 @@
 """Header blocks of requests, as templates (RFC 7541).
 
-A push differs from the one before it in its path and in little else. So the fields that stay (`HeaderTemplate`) are put
-into the peer's dynamic table once per connection and cost one byte each afterwards, and a block is put together
-from three pieces that are already bytes: *prefix* (pseudo-header fields), the path's literal, *suffix* (the rest).
-`HeaderEncoder` is the client's half of one connection's HPACK state.
+Consecutive pushes differ in their paths and in little else. So the common fields (`HeaderTemplate`) are inserted into the
+peer's dynamic table once per connection and cost one byte each afterwards. A block is joined from three pieces of bytes:
+*prefix* (pseudo-header fields), the path as a literal, *suffix* (the other fields). `HeaderEncoder` is the HPACK encoder of
+one connection.
 
-Rule: every block that `HeaderEncoder` returns must be sent, in that order, for building it may change the table.
+Rule: every block that `HeaderEncoder` returns must be sent, in that order, because building it may change the table.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ DEFAULT_TABLE_SIZE: Final = 4096  # RFC 7541, section 4.2 and RFC 9113, section 
 FIELD_OVERHEAD: Final = 32  # what a field counts beyond its bytes, in the table and in the list size
 
 OWN_FIELDS: Final = 2048
-"""What a request's own path and fields may count in the header list; whatever builds requests keeps below it."""
+"""The size in the header list that a request's own path and fields may have; the request builders stay below it."""
 LONGEST_PATH: Final = 1024
 LARGEST_BLOCK: Final = 1024
-"""Bytes of a template's block that is kept ready; behind it a request's own fields still fit any peer's frame."""
+"""Bytes of a template's block that is cached, at most; with a request's own fields it still fits into a frame of any peer."""
 UNLIMITED: Final = 1 << 32
 MAX_LAYOUTS: Final = 64
-"""Lengths of paths for which a block's layout is kept ready."""
+"""Lengths of paths for which the layout of a block is cached, at most."""
 
 # The static table's entries that a request can use (RFC 7541, appendix A).
 _STATIC: Final[dict[Field, int]] = {
@@ -56,7 +56,7 @@ _INDEXED, _INCREMENTAL, _PLAIN, _SIZE_UPDATE = (0x80, 7), (0x40, 6), (0x00, 4), 
 
 
 def encode_integer(value: int, pattern: int, bits: int) -> bytes:
-    """`value` with a prefix of `bits` bits behind `pattern` (RFC 7541, section 5.1)."""
+    """`value` with a prefix of `bits` bits, after `pattern` (RFC 7541, section 5.1)."""
     limit = (1 << bits) - 1
     if value < limit:
         return bytes((pattern | value,))
@@ -70,7 +70,7 @@ def encode_integer(value: int, pattern: int, bits: int) -> bytes:
 
 
 def _length(value: bytes) -> bytes:
-    # Without Huffman coding: it would cost more of our CPU than the bytes cost the wire.
+    # Without Huffman coding: it would cost more CPU than the saved bytes are worth.
     return encode_integer(len(value), 0x00, 7)
 
 
@@ -83,9 +83,9 @@ def _string(value: bytes) -> bytes:
 
 @lru_cache(maxsize=1024)
 def path_literal_head(length: int) -> bytes:
-    """What stands before the bytes of a path of this length: literal without indexing, name 4 (":path").
+    """The bytes before a path of this length: literal without indexing, name 4 (":path").
 
-    Raises ValueError when no request may have so long a path.
+    Raises ValueError if the path is too long for a request.
     """
     if length > LONGEST_PATH:
         raise ValueError(f"a path has at most {LONGEST_PATH} bytes")
@@ -105,9 +105,9 @@ def list_size(fields: Iterable[Field]) -> int:
 class HeaderTemplate:
     """The fields that one kind of request has in common on every connection, pseudo-header fields first.
 
-    `fields` has neither `:path`, of which `path` is the beginning and the rest is the request's own, nor
-    `authorization`, which is the connection's. Two templates are equal only when they are the same object, so that
-    looking one up costs no comparison of fields.
+    `fields` contains neither `:path` nor `authorization`. The `:path` of a request begins with `path`; the rest differs per
+    request. `authorization` differs per connection. Two templates are equal only if they are the same object, so that a
+    lookup compares no fields.
     """
 
     __slots__ = ("fields", "path")
@@ -119,9 +119,9 @@ class HeaderTemplate:
 
 
 class EncodedTemplate:
-    """A template on one connection: `prefix`, then the request's path, then `suffix`, then its own fields.
+    """A template on one connection: `prefix`, then the path of the request, `suffix`, and the fields of the request alone.
 
-    `list_size` is what the template's fields count. `layouts` are those of requests with paths of one length.
+    `list_size` is the size of the template's fields in the header list. `layouts` has one layout for each length of path.
     """
 
     __slots__ = ("layouts", "list_size", "prefix", "suffix")
@@ -133,7 +133,7 @@ class EncodedTemplate:
         self.layouts: dict[int, FrameLayout] = {}
 
     def layout(self, path: bytes, length: int) -> FrameLayout:
-        """How requests are written whose paths are `path` and `length` bytes more."""
+        """The layout of requests whose path is `path` and `length` more bytes."""
         layout = self.layouts.get(length)
         if layout is None:
             if len(self.layouts) >= MAX_LAYOUTS:
@@ -143,11 +143,11 @@ class EncodedTemplate:
 
 
 class FrameLayout:
-    """The two frames of a request, HEADERS and DATA, as one `pack` of seven pieces.
+    """The two frames of a request, HEADERS and DATA, made by one `pack` call from seven pieces.
 
-    `head` is what HEADERS begins with, up to its stream; then come stream, `before`, the rest of the path, all between
-    that and DATA's stream, stream and body. `after` is what follows the path in the block. `packers` has for each size
-    of the body the pack, and what stands between; what is not there yet comes from `packer`.
+    The pieces: `head` (HEADERS up to its stream id), stream id, `before`, the rest of the path, the bytes from there to
+    the stream id of DATA, stream id, body. `after` follows the path in the block. `packers` has, for each size of body, the
+    `pack` function and the bytes in the middle; `packer` adds a missing size.
     """
 
     __slots__ = ("_path_length", "after", "before", "head", "packers")
@@ -178,10 +178,10 @@ def _pack(before: int, path: int, between: int, body: int) -> Callable[..., byte
 
 
 class HeaderEncoder:
-    """The encoder's half of one connection's HPACK state, with the peer's dynamic table mirrored exactly.
+    """The HPACK encoder of one connection, with an exact copy of the peer's dynamic table.
 
-    A field is inserted only while everything in use fits the table; what does not fit is a literal without indexing,
-    so that no field ever pushes out another that will be needed again.
+    A field is inserted only if all fields in use fit into the table. Otherwise it is a literal without indexing, so that
+    inserting a field never evicts one that will be needed again.
     """
 
     __slots__ = (
@@ -200,7 +200,7 @@ class HeaderEncoder:
 
     def __init__(self) -> None:
         self.limit = DEFAULT_TABLE_SIZE
-        """How large the table may be: what the peer allows, but never more than the default."""
+        """The maximum size of the table: what the peer allows, but never more than the default."""
         self.authorization: bytes | None = None
         """The value of `authorization` in every request of this connection; change it with `authorize`."""
         self._table: deque[Field] = deque()  # newest first, as indices count
@@ -211,22 +211,22 @@ class HeaderEncoder:
         self._live: set[Field] = set()
         self._live_size = 0
         self.list_limit = UNLIMITED
-        """What the peer accepts as a header list. Blocks that come near it are never in `blocks`."""
+        """The largest header list that the peer accepts. Blocks of nearly this size are never in `blocks`."""
         self.blocks: dict[HeaderTemplate, EncodedTemplate] = {}
-        """The blocks that can be used as they are, without a change of the table: look here, then `build`."""
+        """Blocks that can be sent without a change of the table. If a template is not here, call `build`."""
         self._names: dict[
             bytes, bytes
         ] = {}  # what a literal with this name begins with, until the table changes
         self._pending_sizes: list[int] = []
 
     def authorize(self, value: bytes) -> None:
-        """Use another `authorization` from the next block on. What was in use counts as unused from here."""
+        """Use another `authorization` from the next block on. All fields that were in use count as unused."""
         if value != self.authorization:
             self.authorization = value
             self._forget()
 
     def resize(self, allowed: int) -> None:
-        """The peer sent SETTINGS_HEADER_TABLE_SIZE; the next block says so (RFC 7541, section 4.2)."""
+        """The peer sent SETTINGS_HEADER_TABLE_SIZE; the next block signals the new size (RFC 7541, section 4.2)."""
         size = min(allowed, DEFAULT_TABLE_SIZE)
         if size == self.limit:
             return
@@ -257,15 +257,15 @@ class HeaderEncoder:
         block = EncodedTemplate(updates + b"".join(pieces[:split]), b"".join(pieces[split:]), size)
         length = len(block.prefix) + len(block.suffix)
         roomy = block.list_size + OWN_FIELDS <= self.list_limit and length <= LARGEST_BLOCK
-        if not changed and roomy:  # changed, it would insert the same fields or say the same size once more
+        if not changed and roomy:  # sent again, a changed block would repeat the insertions
             self.blocks[template] = block
         return block
 
     def encode_own_fields(self, fields: Iterable[Field]) -> bytes:
-        """The fields of one request alone, behind the block of its template.
+        """The fields of one request alone, which follow the block of its template.
 
-        They are literals without indexing. Only the first time that a name comes up, the whole field is inserted, so
-        that the name has an index from then on (Apple's advice for apns-id, apns-expiration and apns-collapse-id).
+        They are literals without indexing. Only the first field with a name is inserted, so that the name has an index
+        afterwards (Apple's advice for apns-id, apns-expiration and apns-collapse-id).
         """
         pieces: list[bytes] = []
         names = self._names

@@ -1,4 +1,4 @@
-"""NO_PROXY: the hosts that are connected to without a proxy."""
+"""NO_PROXY: the hosts that need no proxy."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import re
 
 
 def bypasses(no_proxy: str, host: str, port: int) -> bool:
-    """Whether a NO_PROXY of this value says that `host` is connected to directly.
+    """Whether this value of NO_PROXY excludes `host` from the proxy.
 
-    Its entries are separated by commas or spaces: "*" is every host; "example.com", ".example.com" and
-    "*.example.com" are that host and all below it; "10.1.2.3", "::1" and "10.0.0.0/8" are addresses, which match
-    addresses only, since no name is resolved for it; with ":8443" an entry is for that port alone.
+    Entries are separated by commas or spaces. "*" is every host. "example.com", ".example.com" and "*.example.com" are
+    that host and its subdomains. "10.1.2.3", "::1" and "10.0.0.0/8" match only hosts that are given as addresses: names are
+    not resolved. An entry with ":8443" is valid for that port alone.
     """
     host = host.strip("[]").rstrip(".").lower()
     address = _address(host)

@@ -21,16 +21,16 @@ class Origin:
 
     @property
     def authority(self) -> str:
-        """The value of `:authority` (RFC 9113, section 8.3.1): without the port where it is https' own."""
+        """The value of `:authority` (RFC 9113, section 8.3.1): without the port if that is the default of https."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == HTTPS else f"{host}:{self.port}"
 
 
 def read_origin(url: str, name: str = "url") -> Origin:
-    """The server of an address without a path; `name` stands for it in errors.
+    """The server of an https address without a path; errors call the address `name`.
 
     Raises:
-        ConfigurationError: it is no such address, or not https.
+        ConfigurationError: `url` is not such an address.
     """
     parts = split_address(url)
     if (
@@ -48,7 +48,7 @@ def read_origin(url: str, name: str = "url") -> Origin:
 
 
 def split_uri(uri: str) -> tuple[Origin, bytes]:
-    """The server of an https address that was found right before, and the path with its query."""
+    """The server of an https address that has been checked before, and the path with its query."""
     parts = urlsplit(uri)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Origin(parts.hostname or "", parts.port or HTTPS), path.encode("ascii")

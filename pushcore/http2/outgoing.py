@@ -1,9 +1,8 @@
 """The sending half of a client's HTTP/2 connection: requests become frames, and bodies wait for credit.
 
-`take` appends the frames of requests to the outgoing list and `data_to_send` hands them over. Nearly all requests
-have a block that is ready-made and a body that leaves in one frame. All other requests take the slow path: a block that
-changes the peer's table, no body at all, or a body that is larger than a frame or than the credit for it: that one is
-sent in parts, see `flow_control`.
+`take` appends the frames of requests to the outgoing list and `data_to_send` returns them. Nearly all requests have a
+cached header block and a body that leaves in one frame. The slow path is for all others: a block that changes the peer's
+table, no body, or a body that is larger than a frame or than the window. Such a body is sent in parts, see `flow_control`.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _head = frames.HEAD.pack
 _new_headers, _new_data = frames.END_HEADERS, frames.END_STREAM  # the flags of a request in two frames
 
 MAX_CANCELLED: Final = 10_000
-"""Streams that we reset and remember, so that what still comes for them is ignored."""
+"""Streams that we have reset and remember, so that frames that still arrive for them are ignored."""
 
 
 class SendBuffer(FlowControl):
@@ -58,11 +57,10 @@ class SendBuffer(FlowControl):
         return self._encoder.authorization
 
     def take(self, waiting: deque[Exchange]) -> None:
-        """Open a stream for each of the waiting, the first first, while there is a free one and credit for its body.
+        """Open streams for waiting requests, in their order, while there is a free stream and window for the body.
 
-        What is taken leaves `waiting`. Every push takes this way, so a batch shares all that can be shared: the
-        connection's state is kept in local names, and a layout is looked up only when template or length of the path
-        change.
+        The requests taken are removed from `waiting`. This is the hot path: the state of the connection is kept in local
+        names, and a layout is looked up only if the template or the length of the path has changed.
         """
         streams, blocks, encoder = self.streams, self._blocks, self._encoder
         out = self._out
@@ -90,7 +88,7 @@ class SendBuffer(FlowControl):
                         if not self._open_slowly(exchange):
                             waiting.appendleft(exchange)
                             return
-                        break  # the table may have changed, and with it all blocks
+                        break  # the table may have changed, and so all cached blocks
                     known = size
                     try:
                         pack, between = packers[size]
@@ -109,18 +107,20 @@ class SendBuffer(FlowControl):
                     out.append(_head(len(block_bytes) << 8 | HEADERS, _new_headers, stream_id) + block_bytes)
                     out.append(_head(size << 8, _new_data, stream_id) + body)
                     if template not in blocks:
-                        template = None  # the first time that a name comes up changes the table
+                        template = None  # the first field with a name changes the table
                 stream_id += 2
             else:
                 self.window, self.next_id = window, stream_id
                 return
 
     def _open_slowly(self, exchange: Exchange) -> bool:
-        """Open one stream for a block that changes the table, or for a body that does not leave in one frame; False when
-        there is no credit for it."""
+        """Open one stream for a block that changes the table, or for a body that does not fit into one frame.
+
+        Returns False if the window has no room for the body.
+        """
         size = len(exchange.body)
         if size > self.window and self.streams:
-            return False  # the responses to what is open will bring credit; until then another connection may have it
+            return False  # responses to the open requests will bring credit; until then another connection may take it
         encoder = self._encoder
         block = encoder.build(exchange.template)
         stream_id = self.next_id
@@ -140,7 +140,7 @@ class SendBuffer(FlowControl):
             frames.encode_headers(stream_id, content, end_stream=end_stream, frame_size=self._peer_frame)
         )
         if too_large:
-            # The block had to go out, for it may have changed the table; the request is taken back unfinished.
+            # The block had to be sent, because it may have changed the table; the request is cancelled unfinished.
             self._reset(stream_id, frames.CANCEL)
             limit = encoder.list_limit
             self._finish(
@@ -162,8 +162,8 @@ class SendBuffer(FlowControl):
 
     def _withdraw(self, stream_id: int) -> bool:
         if stream_id in self._uploads:
-            return True  # its end has not been sent, and now never will be
-        # Its HEADERS must go out, for they may have changed the table; without DATA it is no request.
+            return True  # its end has not been sent, and will not be
+        # Its HEADERS must be sent, because they may have changed the table; without DATA the request is incomplete.
         out, size, number = self._out, len(self.streams[stream_id].body), stream_id.to_bytes(4)
         for position, piece in enumerate(out):
             if piece[5:9] != number:
@@ -183,7 +183,7 @@ class SendBuffer(FlowControl):
         del self._out[1 if self._out and self._out[0].startswith(frames.PREFACE) else 0 :]
 
     def data_to_send(self) -> bytes:
-        """All that is to be written now; empty when there is nothing. From here on it counts as written."""
+        """The bytes to write now, b"" if there are none. From here on they count as written."""
         out = self._out
         if not out:
             return b""
@@ -193,21 +193,21 @@ class SendBuffer(FlowControl):
         if not self._paused:
             self._unsent_acks = 0
         if self.next_id > frames.LAST_STREAM_ID - 100_000:
-            self.drain()  # stream ids are used up (RFC 9113, section 5.1.1), some early so that `open` need not look
+            self.drain()  # stream ids run out (RFC 9113, section 5.1.1); stopping a little early saves a check per request
         return data
 
     # --- what the peer allows -------------------------------------------------------------------------------------
 
     def _set_peer_frame(self, value: int) -> None:
-        """Another MAX_FRAME_SIZE (section 4.2)."""
+        """A new MAX_FRAME_SIZE (section 4.2)."""
         self._peer_frame = value
 
     def _set_peer_list(self, value: int) -> None:
-        """Another MAX_HEADER_LIST_SIZE (section 6.5.2)."""
+        """A new MAX_HEADER_LIST_SIZE (section 6.5.2)."""
         self._encoder.list_limit = value
         self._blocks.clear()
 
-    # --- what `Streams` asks for ----------------------------------------------------------------------------------
+    # --- called by `Streams` --------------------------------------------------------------------------------------
 
     def _reset(self, stream_id: int, code: int) -> None:
         self._forget_upload(stream_id)

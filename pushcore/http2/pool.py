@@ -1,12 +1,14 @@
-"""Which connection takes the next request; dialling, draining, and sending again what was surely not processed.
+"""Decides which connection takes the next request, dials, drains, and resends requests that were surely not processed.
 
-A request goes to the connection that took the last one until that is full, so that few connections carry much; then
-to any other with a free stream and window; otherwise it waits here, first in, first out. The pool dials when requests wait
-and every connection is full by a limit that the peer has granted in earnest: a peer that holds us at one stream, or
-has lowered its limit, throttles us and must not be answered with more connections (Apple counts that as an attack).
+A request goes to the connection that took the last one until that is full, so that a few connections carry most of the
+load; then to any other with a free stream and window; otherwise it waits here, first in, first out.
 
-After a long silence a connection is probed before it gets requests. Other silent connections, and dialling, wait for that
-as long as those that are being probed could take all that waits.
+The pool dials when requests wait and every connection is full. It does not dial while a peer allows one stream only or has
+lowered its limit: the peer throttles us then, and Apple counts further connections as an attack. One dial is in progress at
+a time until the first response to accepted credentials, and after a failure; afterwards up to `DIALS`.
+
+After a long silence a connection is probed before it gets requests. While the connections that are being probed could take
+all waiting requests, no other silent connection is probed, and no new one is dialled.
 """
 
 from __future__ import annotations
@@ -32,19 +34,19 @@ from .streams import LONG_SILENCE, ConnectionState, Limits, Streams
 log = logging.getLogger("pushcore.http2")
 
 MAX_REFUSALS = 5
-"""How often one request may be refused without progress before it is reported as UNSENT."""
+"""Refusals of one request, by connections that made no progress, after which it is reported as UNSENT."""
 DIALS = 4
-"""Connections that are dialled at a time once the server has accepted our credentials, while a batch of requests waits."""
+"""Dials in progress at a time, at most, once the server has accepted our credentials and while `BATCH` requests wait."""
 BATCH = 256
-"""Requests of one tick that are written before its end, so that the server works while further requests are made."""
+"""Requests after which a tick's output is written before its end, so that the server works while more requests are made."""
 
 
 class Pool:
-    """A few HTTP/2 connections to one origin. Not thread-safe: it belongs to the loop that it was opened on.
+    """The HTTP/2 connections to one origin. Not thread-safe: it belongs to the event loop that it was opened on.
 
-    `authorize(link)` is called before requests are handed to a connection; False keeps them waiting. `proxy`: what all
-    connections go through. `events`: what is told of connections, under `name` (the host unless given). `expiries`: see the
-    attribute.
+    `authorize(link)` is called before a connection gets requests; if it returns False, they stay waiting. `proxy`: the
+    proxy of all connections. `events`: listeners of the events of connections, which carry `name` (by default the host).
+    `expiries`: see the attribute.
     """
 
     def __init__(
@@ -65,13 +67,13 @@ class Pool:
     ) -> None:
         self.limits = limits
         self.expiries = {} if expiries is None else expiries
-        """When what the connections are authorized with ends, in UNIX seconds, by its kind."""
+        """When the credentials of the connections expire, in UNIX seconds, by the kind of credentials."""
         self.waiting: deque[Exchange] = deque()
         """Requests that no connection can take at the moment."""
         self.links: list[Link] = []
         self.dialled = 0
         self.listeners: list[Callable[[], None]] = []
-        """Called after each batch of events: exchanges were finished, or requests that waited were taken."""
+        """Called after exchanges have finished or waiting requests were taken."""
         self.dialer = Dialer(
             host=host,
             port=port,
@@ -82,7 +84,7 @@ class Pool:
             proxy=proxy,
             rng=rng,
         )
-        """Opens the connections, and knows why there is none."""
+        """Opens the connections, and keeps the error of the last failure."""
         self._host = host
         self.events = Listeners() if events is None else events
         self.name = name or host
@@ -90,14 +92,15 @@ class Pool:
         self._new_connection = ENGINES[engine]
         self._authorize = authorize
         self._current: Link | None = None
-        self._carried = 0  # requests that the last connection with a GOAWAY took before it refused the rest
-        self._request_limit: int | None = None  # how many each takes, as learnt from them
+        self._carried = 0  # requests that the last connection with a GOAWAY processed
+        # Requests that each connection processes; None unless two in a row have shown the same limit.
+        self._request_limit: int | None = None
         self._dials: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._interval = min(max(limits.timeout / 20, 0.01), 0.5)
-        self._due = False  # `_turn` will be called
+        self._due = False  # whether `_turn` is scheduled
         self._closed = False
-        self._leaving: set[Link] = set()  # links that are over, but whose sockets are not closed yet
+        self._leaving: set[Link] = set()  # ended links with sockets that are not closed yet
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -110,8 +113,8 @@ class Pool:
     def submit(self, exchange: Exchange) -> None:
         """Take a request; its sink is called exactly once, later, unless it is cancelled.
 
-        What is submitted in one tick of the loop is opened together, at its end or when there is a batch of it. A caller
-        with many requests at once may append them to `waiting` and then call `pump`.
+        The requests of one tick of the loop are opened together, at its end or after each `BATCH` of them. A caller with
+        many requests may append them to `waiting` and then call `pump`.
         """
         waiting = self.waiting
         waiting.append(exchange)
@@ -126,13 +129,13 @@ class Pool:
         self._open_and_write()
 
     def _open_and_write(self) -> None:
-        """Without waiting for the loop to come round again."""
+        """Open the waiting requests and write them now, not at the end of the tick."""
         self.pump()
         for link in self.links:
             link.flush()
 
     def cancel(self, exchange: Exchange) -> None:
-        """Forget a request whose caller has gone; its sink is not called."""
+        """Cancel a request; its sink is not called."""
         for link in self.links:
             stream_id = getattr(exchange, "stream_id", 0)
             if link.connection.streams.get(stream_id) is exchange:
@@ -145,21 +148,21 @@ class Pool:
 
     @property
     def closed(self) -> bool:
-        """Whether it was closed, and takes nothing any more."""
+        """Whether the pool has been closed and takes no more requests."""
         return self._closed
 
     def pump(self) -> None:
-        """Hand waiting requests to connections that can take them."""
+        """Assign waiting requests to connections that can take them."""
         waiting = self.waiting
         if not waiting:
             return
         useful = True
-        probed = 0  # requests that connections will take which are being probed
+        probed = 0  # requests that the connections being probed could take
         for link in self._candidates():
             connection = link.connection
             if len(connection.streams) < connection.capacity:
                 if self._authorize(link) is False:
-                    useful = False  # another connection could take nothing either
+                    useful = False  # a new connection could take nothing either
                     continue
                 if not connection.streams and self._is_silent(connection):
                     if probed >= len(waiting):
@@ -186,12 +189,12 @@ class Pool:
         self._arm()
 
     def _fail_late(self) -> None:
-        """End what was given to the pool when it was closed already: there will be no connection for it."""
+        """Fail requests that were submitted after the pool was closed."""
         if self.waiting:
             self.fail_waiting(ConnectError("the client was closed before this request was sent"))
 
     def _is_silent(self, connection: Streams) -> bool:
-        """Whether nothing has come from the peer for so long that it may be out of reach."""
+        """Whether nothing has come from the peer for so long that it may be unreachable."""
         silent = self._loop.time() - connection.last_received >= LONG_SILENCE
         return silent and connection.state is ConnectionState.OPEN
 
@@ -212,7 +215,7 @@ class Pool:
         return [self._current, *(link for link in self.links if link is not self._current)]
 
     def _on_progress(self, link: Link) -> None:
-        """Something happened on a connection: streams ended, limits moved, or it is closing."""
+        """Something has changed on a connection: streams have ended, limits have changed, or it is closing."""
         connection = link.connection
         if connection.refused:
             refused, connection.refused = connection.refused, []
@@ -220,7 +223,7 @@ class Pool:
         elif self._request_limit is not None and self._exceeds(connection, self._request_limit):
             self._request_limit = None
         if connection.answered:
-            # Not before: a server may greet us only to send us away.
+            # Not before the first response: a server may send SETTINGS and then GOAWAY.
             self.dialer.reset(trusted=connection.authenticated, dialled_at=connection.opened_at)
         state = connection.state
         if state is ConnectionState.DRAINING and connection.idle:
@@ -234,11 +237,10 @@ class Pool:
         self._notify()
 
     def _has_progressed(self, connection: Streams) -> bool:
-        """Whether a connection that has refused requests processed, or will process, other requests.
+        """Whether a connection that has refused requests has processed, or will process, other requests.
 
-        A server may take so many requests on each connection and no more (nginx's `keepalive_requests`): then all that
-        were sent beyond are refused, and each connection serves some. Where two in a row have taken the same number, the
-        next are given no more than that.
+        A server may limit the requests of one connection (nginx's `keepalive_requests`): it then processes that many and
+        refuses the rest. If two connections in a row have processed the same number, later ones get no more than that.
         """
         progressed = connection.progressed
         connection.progressed = False
@@ -252,7 +254,7 @@ class Pool:
 
     @staticmethod
     def _exceeds(connection: Streams, limit: int) -> bool:
-        """Whether a connection has answered so many requests and would take more: the limit no longer holds."""
+        """Whether a connection has completed `limit` requests and still takes more: the limit no longer holds."""
         return connection.state is ConnectionState.OPEN and connection.idle and connection.opened >= limit
 
     def _resend(self, refused: list[Exchange], progressed: bool) -> None:
@@ -264,7 +266,7 @@ class Pool:
                 given_up.append(exchange)
             else:
                 exchange.restart(refusals)
-                self.waiting.appendleft(exchange)  # before the younger ones
+                self.waiting.appendleft(exchange)  # before newer requests
         deliver(given_up)
 
     def _remove(self, link: Link) -> None:
@@ -284,7 +286,7 @@ class Pool:
             log.info("connection ended: %s", connection.error)
         self.events.connection_closed(self.name, self._host, None if self._closed else connection.error)
         if not connection.answered:
-            # It never did anything for us; what follows at once would look like an attack.
+            # It ended before its first response: a new connection at once would look like an attack.
             error = connection.error or ConnectionLost("the connection was closed")
             self.dialer.back_off(error, sent_away=isinstance(error, GoAway) and error.code == NO_ERROR)
 
@@ -312,7 +314,7 @@ class Pool:
         if not self.dialer.trusted:
             return 1
         waiting = len(self.waiting)
-        if waiting >= BATCH:  # then the source is read no further, so there may be any number behind it
+        if waiting >= BATCH:  # then the source is not read any further: many more may follow
             return DIALS
         return 1 if self._request_limit is None else min(1 + waiting // self._request_limit, DIALS)
 
@@ -323,10 +325,10 @@ class Pool:
         return dial
 
     async def open_ahead(self, connections: int) -> None:
-        """Open so many connections before there is a request, one after another: the server does not know us yet.
+        """Open `connections` connections before the first request, one after another: no credentials are accepted yet.
 
         Raises:
-            TransportError: why one of them cannot be opened.
+            TransportError: a connection could not be opened.
         """
         while len(self.links) < connections:
             await self._start_dial(ahead=True)
@@ -341,7 +343,7 @@ class Pool:
         try:
             await dialer.pause()
             if not self.waiting and not ahead:
-                return  # the callers that waited have gone
+                return  # all waiting requests have been cancelled or have expired
             self.dialled += 1
             link = await dialer.dial()
         except TransportError as error:
@@ -365,22 +367,22 @@ class Pool:
             self.pump()
 
     def renew(self, context: ssl.SSLContext) -> None:
-        """Replace all connections by new ones that are made with this context.
+        """Replace all connections by new ones with this context.
 
-        Nothing new is sent on the old ones: each is closed when its last request has its response.
+        The old connections get no new requests; each is closed after its last response.
         """
         self.dialer.renew(context)
         for dial in self._dials:
             dial.cancel()  # `_on_dialled` dials again if requests wait
         links = list(self.links)
-        for link in links:  # all before the first of them is told, so that none takes what waits
+        for link in links:  # all of them before the first `dispatch`, so that none takes a waiting request
             link.connection.retired = True
             link.connection.drain()
         for link in links:
             link.dispatch()
 
     def fail_waiting(self, error: TransportError) -> None:
-        """End all requests that no connection has taken with this error."""
+        """Finish all waiting requests with this error."""
         waiting = list(self.waiting)
         self.waiting.clear()
         for exchange in waiting:
@@ -417,13 +419,13 @@ class Pool:
     def _unwritten(self) -> TransportError:
         """The reason why a request waited here until its deadline."""
         error = self.last_error
-        if isinstance(error, GoAway):  # its reason says more than the time that has passed
+        if isinstance(error, GoAway):  # the server's reason says more than a timeout
             return GoAway(error.code, error.debug, unprocessed=True, reason=error.reason)
         reason = f": {error}" if error else ""
         return ResponseTimeout(f"the request was not written in time{reason}", unprocessed=True)
 
     async def close(self) -> None:
-        """Take nothing new, wait up to the timeout for what is open, say GOAWAY and hang up. No task is left."""
+        """Take no more requests, wait up to the timeout for open ones, send GOAWAY and close. No task remains."""
         self._closed = True
         deadline = self._loop.time() + self.limits.timeout
         try:
@@ -439,7 +441,7 @@ class Pool:
                 await asyncio.wait([link.gone for link in self.links], timeout=self._interval)
                 for link in list(self.links):
                     link.tick(self._loop.time())
-        finally:  # also when we are cancelled meanwhile
+        finally:  # also if this task is cancelled
             if self._timer is not None:
                 self._timer.cancel()
             self.fail_waiting(ConnectError("the client was closed before this request was sent"))
@@ -449,7 +451,7 @@ class Pool:
             await self._hung_up()
 
     def abandon(self) -> None:
-        """Close the sockets of a pool whose event loop has ended: nothing can be written or waited for any more."""
+        """Close the sockets after the event loop of the pool has ended: nothing can be written or waited for any more."""
         self._closed = True
         self.waiting.clear()
         for link in (*self.links, *self._leaving):
@@ -458,7 +460,7 @@ class Pool:
         self._leaving.clear()
 
     async def _hung_up(self) -> None:
-        """Wait for the sockets, too: the caller may end the event loop next."""
+        """Wait until the sockets are closed: the caller may end the event loop next."""
         for _ in range(2):
             if self._leaving:
                 try:

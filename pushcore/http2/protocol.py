@@ -1,7 +1,7 @@
 """One connection on one transport: the only file that writes to a transport.
 
-Everything sent in one tick of the loop leaves in one `transport.write`: on TLS that is eleven times cheaper than a
-write for each request. `data_received` is always: feed the connection, call the sinks, let the pool see to the rest.
+Everything that is sent in one tick of the loop leaves in one `transport.write`: on TLS that is eleven times cheaper than
+one write per request. `data_received` always feeds the connection, then calls the sinks, then the pool.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from ssl import SSLObject
 
 WRITE_BUFFER = 512 * 1024
-"""Bytes that may wait in a transport before the pool passes it over: one tick's worth for 1000 streams."""
+"""Bytes in the buffer of a transport above which the connection gets no requests: 1000 streams fill it in one tick."""
 
 _UNKNOWN = frozenset((0, 401, 403))
-"""Statuses that do not say that the server accepts our credentials."""
+"""Statuses that do not show that the server accepts our credentials."""
 
 Http2 = Literal["fast", "reference"]
-"""Which HTTP/2 a client speaks: its own, or the one on python-hyper/h2."""
+"""The HTTP/2 implementation of a client: pushcore's own, or the one on python-hyper/h2."""
 
 ENGINES: dict[Http2, Callable[[Limits, float], Connection | ReferenceConnection]] = {
     "fast": Connection,
@@ -36,9 +36,9 @@ ENGINES: dict[Http2, Callable[[Limits, float], Connection | ReferenceConnection]
 
 
 class Link(asyncio.Protocol):
-    """Joins a `Connection` and a transport. `on_progress(link)` follows whatever may have changed something.
+    """Connects a `Connection` and a transport. `on_progress(link)` is called after anything that may concern the pool.
 
-    Call `schedule` after opening requests. `ready` is done when the peer's SETTINGS are here, or failed with the error that prevented it.
+    Call `schedule` after opening requests. `ready` is done when the peer's SETTINGS have arrived, or fails with the error.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Link(asyncio.Protocol):
         transport = cast(asyncio.Transport, transport)
         tls = cast("SSLObject | None", transport.get_extra_info("ssl_object"))
         if tls is not None and tls.selected_alpn_protocol() != "h2":
-            transport.abort()  # it is not kept: what speaks another protocol must not be sent the preface
+            transport.abort()  # and not stored: a peer that speaks another protocol must not be sent the preface
             self._end(AlpnError('the server does not speak HTTP/2: it did not choose "h2" in ALPN'))
             return
         self._transport = transport
@@ -72,7 +72,7 @@ class Link(asyncio.Protocol):
         self.dispatch()
 
     def eof_received(self) -> bool:
-        # No response can come any more, and what is written from here on may be dropped without a word: asyncio's TLS
+        # No response can come any more, and bytes that are written from here on may be dropped silently: asyncio's TLS
         # does so until `connection_lost`, which a peer that does not read can delay.
         self._end(ConnectionLost("the server closed the connection"))
         return False
@@ -100,7 +100,7 @@ class Link(asyncio.Protocol):
     # --- called by the pool ---------------------------------------------------------------------------------------
 
     def schedule(self) -> None:
-        """Write at the end of this tick what was opened in it."""
+        """Write the requests of this tick at its end."""
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self.flush)
@@ -108,8 +108,8 @@ class Link(asyncio.Protocol):
     def flush(self) -> None:
         """Write all that the connection has to send.
 
-        A transport that is closing drops what it is given, so it gets nothing, and the connection takes nothing: what is
-        not written by then is surely unprocessed, and `connection_lost` brings the reason.
+        A transport that is closing drops bytes. So nothing is written to it, and the connection takes no more requests:
+        what is unwritten by then is surely unprocessed, and `connection_lost` has the reason.
         """
         self._scheduled = False
         if self._is_closing():
@@ -120,7 +120,7 @@ class Link(asyncio.Protocol):
                 self._transport.write(data)
 
     def dispatch(self) -> None:
-        """Call the sinks of what is finished, then the pool, then write what came of it."""
+        """Call the sinks of finished exchanges, then the pool, then write what these two have added."""
         connection = self.connection
         finished = connection.finished
         if finished:
@@ -133,7 +133,7 @@ class Link(asyncio.Protocol):
         if not self.ready.done() and connection.state is not ConnectionState.WAITING:
             if connection.state is ConnectionState.CLOSED:
                 self.ready.set_exception(connection.error or ConnectionLost("the connection was closed"))
-                self.ready.exception()  # retrieved, for the dial may have been cancelled
+                self.ready.exception()  # marked as retrieved: the dial may have been cancelled
             else:
                 self.ready.set_result(None)
         self._on_progress(self)
@@ -143,28 +143,28 @@ class Link(asyncio.Protocol):
             self.schedule()
 
     def tick(self, now: float) -> None:
-        """Timer work: expiry, pings. Called a few times a second."""
+        """Expire requests, send pings; called a few times a second."""
         self.connection.tick(now)
         self.dispatch()
 
     def close(self) -> None:
-        """Say GOAWAY and hang up; requests still open end as the connection says."""
+        """Send GOAWAY and close; open requests end as `Streams.lost` says."""
         self.connection.close()
         self.dispatch()
 
     def abort(self) -> None:
-        """Hang up without waiting for the peer."""
+        """Close without waiting for the peer."""
         if self._transport is not None:
             self._transport.abort()
 
     def abandon(self) -> None:
-        """Close the socket where the event loop has ended.
+        """Close the socket after the event loop has ended.
 
-        The transport can only ask the loop to close it, in its next turn. There is none, so that is done here.
+        A transport closes its socket in the next iteration of the loop, and there is none any more.
         """
         if self._transport is None:
             return
-        self.connection.streams.clear()  # those who wait for them have ended with the loop
+        self.connection.streams.clear()  # the tasks that waited for them have ended with the loop
         self._on_progress = lambda _: None
         self.gone = self._loop.create_future()
         turn: list[tuple[Callable[..., object], tuple[Any, ...]]] = []

@@ -3,7 +3,7 @@
     we ──TCP, or TLS for an https:// proxy──▶ proxy ──TCP──▶ server
     we ──TLS with ALPN "h2", the server's own name verified────▶ server
 
-The proxy is asked for the server by name, so that no name of the server is resolved here.
+The proxy gets the name of the server, which is not resolved here.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from .no_proxy import bypasses
 from .tls import PathOrContent, client_context, name_tls_error
 
 MAX_HEADER: Final = 16_384
-"""Bytes of the proxy's response at most; those of usual proxies have some hundred."""
+"""Bytes of the header of a proxy's response, at most; usual proxies send some hundred."""
 SHARE: Final = 0.8
-"""Of the time for a connection, what the proxy may take; the rest is for TLS and SETTINGS of the server."""
+"""The part of the time for a connection that the proxy may take; the rest is for TLS and SETTINGS of the server."""
 
 ENVIRONMENT: Final = "environment"
-"""Given in the place of a proxy: look into the environment's variables."""
+"""Value of a `proxy` argument: use the environment variables."""
 VARIABLES: Final = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
-"""The first that is not empty holds; the order is curl's."""
+"""The first that is not empty is used; curl has the same order."""
 
 _EXPECTED: Final = "must look like http://proxy.example:3128 or http://user:password@proxy.example:3128"
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: [^\r\n]*)?\r?\n")
 _END_OF_HEADER: Final = re.compile(rb"\r?\n\r?\n")
 _SCHEMES: Final = re.compile(rb"^proxy-authenticate:[ \t]*([A-Za-z0-9-]{1,30})", re.IGNORECASE | re.MULTILINE)
 _PERMANENT: Final = frozenset({401, 403, 405, 407, 451, 501, 505})
-# ^ credentials, rules, and a proxy that knows no CONNECT: asking again gives the same (RFC 9110, section 15)
+# ^ credentials, rules, a proxy without CONNECT: a retry would get the same response (RFC 9110, section 15)
 _HOST: Final = re.compile(r"[\w.-]{1,255}|[0-9A-Fa-f:.]{2,45}(?:%[\w.-]{1,30})?")
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -55,12 +55,13 @@ class Proxy:
         port: where it listens.
         username: for Basic authentication (RFC 7617), sent with the first request.
         password: for Basic authentication (RFC 7617), sent with the first request.
-        tls: whether the proxy itself is spoken to over TLS; then `ca_file` has the only authorities to trust
-            for it, None for the system's. Neither name nor password appears in `repr`, logs or errors.
-        ca_file: the only authorities to trust for a proxy on TLS; None for the system's.
+        tls: whether the connection to the proxy itself uses TLS.
+        ca_file: the only certificate authorities to trust for a proxy with TLS; None: those of the system.
+
+    Neither username nor password appears in `repr`, logs or errors.
 
     Raises:
-        ConfigurationError: what cannot work.
+        ConfigurationError: an argument is invalid.
     """
 
     __slots__ = ("_authorization", "_context", "host", "port")
@@ -110,20 +111,21 @@ class Proxy:
     ) -> Proxy:
         """The proxy at `http://host:port` or `https://host:port`; without a scheme it is http.
 
-        The port is 80 or 443 unless given. Name and password stand before an "@", percent-encoded, or are given
-        separately.
+        The default port is 80 or 443. Username and password may stand in the address, percent-encoded before an "@", or
+        be given separately.
 
         Args:
-            url: its address.
-            username: in place of the one in `url`.
-            password: in place of the one in `url`.
-            ca_file: the only authorities to trust for a proxy on TLS; None for the system's.
+            url: the address of the proxy.
+            username: replaces the one in `url`.
+            password: replaces the one in `url`.
+            ca_file: the only certificate authorities to trust for a proxy with TLS; None: those of the system.
 
         Returns:
             The proxy.
 
         Raises:
-            ConfigurationError: it is no such address. The message does not repeat it, for it may hold a password.
+            ConfigurationError: `url` is not such an address. The message does not repeat it, because it may contain a
+                password.
         """
         wrong = ConfigurationError(f"the proxy {_EXPECTED}")
         if not isinstance(url, str) or not url.isprintable() or " " in url:
@@ -151,21 +153,22 @@ class Proxy:
     def from_environment(
         cls, host: str, environ: Mapping[str, str] | None = None, *, port: int = 443
     ) -> Proxy | None:
-        """The proxy that the environment names for connections to `host`; None for none.
+        """The proxy that environment variables configure for connections to `host`.
 
-        HTTPS_PROXY says which, else ALL_PROXY; NO_PROXY says for which hosts none is used, see `no_proxy.bypasses`. Names in
-        lower case go before those in upper case, and an empty variable counts as none.
+        It is that of HTTPS_PROXY, or of ALL_PROXY if there is none. NO_PROXY lists hosts that need no proxy: names,
+        addresses or networks, separated by commas. A variable in lower case takes precedence over the same in upper case;
+        an empty variable counts as absent.
 
         Args:
-            host: the server's name.
-            environ: the variables; None for this process's.
-            port: the server's.
+            host: the name of the server.
+            environ: the variables; None: those of this process.
+            port: the port of the server.
 
         Returns:
-            The proxy; None for none.
+            The proxy, or None.
 
         Raises:
-            ConfigurationError: a variable holds no proxy's address.
+            ConfigurationError: a variable is set to something other than the address of a proxy.
         """
         variables = os.environ if environ is None else environ
         name = next((variable for variable in VARIABLES if variables.get(variable)), None)
@@ -185,21 +188,21 @@ class Proxy:
         context: ssl.SSLContext,
         seconds: float,
     ) -> Inner:
-        """Through the proxy, a TLS connection to a server, with a protocol on it as from `create_connection`.
+        """Open a TLS connection to a server through the proxy, with a protocol on it as from `create_connection`.
 
         Args:
             new_protocol: makes the protocol.
-            sock: is connected to the proxy; closed if there is an error.
-            host: the server's name.
-            port: the server's port.
+            sock: connected to the proxy; closed on an error.
+            host: the name of the server.
+            port: the port of the server.
             context: TLS for the server.
-            seconds: for all of it; the caller watches over them, except over the proxy's part.
+            seconds: for the whole connection. Only the proxy's part is limited here, the caller limits the rest.
 
         Returns:
-            The protocol, connected.
+            The connected protocol.
 
         Raises:
-            ProxyError: the proxy refuses, or does not speak as it should.
+            ProxyError: the proxy rejected the request, or its response is not HTTP.
             CertificateError: the certificate of an https:// proxy was not accepted.
             OSError: TLS with the server failed; `ssl.SSLError` among them.
         """
@@ -245,10 +248,10 @@ class Proxy:
         return protocol
 
     def name_error(self, error: OSError) -> ProxyError | CertificateError:
-        """The named error for what was raised while the proxy was looked for or connected to."""
+        """The error of pushcore for one raised while the proxy's name was resolved or the proxy was connected to."""
         if isinstance(error, ProxyError | CertificateError):
             return error
-        # The same sentences hold for a proxy, which is the server here.
+        # The proxy is the server of this connection, so the same messages apply.
         named = name_tls_error(error)
         text = str(named).replace("the server", "the proxy")
         if isinstance(named, CertificateError):
@@ -275,10 +278,10 @@ class Proxy:
 
 
 def find_proxy(given: Proxy | str | None, host: str, port: int) -> Proxy | None:
-    """Resolve a client's `proxy` for one server: a proxy, its address, "environment", or None for none.
+    """The proxy for one server by a client's `proxy` argument: a proxy, its address, "environment", or None.
 
     Raises:
-        ConfigurationError: an address that is none, here or in the environment.
+        ConfigurationError: the argument, or an environment variable, is not the address of a proxy.
     """
     if given is None or isinstance(given, Proxy):
         return given
@@ -288,7 +291,7 @@ def find_proxy(given: Proxy | str | None, host: str, port: int) -> Proxy | None:
 
 
 class _ConnectRequest(asyncio.Protocol):
-    """Asks for the tunnel. `answered` is done when the way is open, else failed with a `ProxyError`."""
+    """Requests the tunnel. `answered` is done when the proxy has opened it, or fails with a `ProxyError`."""
 
     def __init__(self, request: bytes, with_password: bool) -> None:
         self.transport: asyncio.Transport | None = None
@@ -303,11 +306,11 @@ class _ConnectRequest(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self.answered.done():
-            return  # it has failed, and the transport is about to be aborted
+            return  # the request has failed, and the transport is about to be aborted
         self._received += data
         try:
             if self._accepted():
-                cast(asyncio.Transport, self.transport).pause_reading()  # what comes now is for TLS
+                cast(asyncio.Transport, self.transport).pause_reading()  # the next bytes belong to TLS
                 self.answered.set_result(None)
         except ProxyError as error:
             self._fail(error)
@@ -320,7 +323,7 @@ class _ConnectRequest(asyncio.Protocol):
         self._fail(ProxyError("the proxy closed the connection without a response"))
 
     def _accepted(self) -> bool:
-        """Whether the whole response is here and says yes. Raises `ProxyError` when it says anything else."""
+        """Whether the whole response has arrived. Raises `ProxyError` if it does not accept the request."""
         received = self._received
         while True:
             end = _END_OF_HEADER.search(received, 0, MAX_HEADER)
@@ -340,7 +343,7 @@ class _ConnectRequest(asyncio.Protocol):
         if status >= 300:
             raise self._refusal(status, bytes(received[: end.end()]))
         if len(received) > end.end():
-            # The server inside does not speak before we do, so these bytes belong to no one.
+            # The server at the end of the tunnel sends nothing before our handshake, so these bytes are an error.
             raise ProxyError("the proxy sent more than its response")
         return True
 
@@ -363,13 +366,13 @@ class _ConnectRequest(asyncio.Protocol):
     def _fail(self, error: ProxyError) -> None:
         if not self.answered.done():
             self.answered.set_exception(error)
-            self.answered.exception()  # retrieved, for the dial may have been cancelled
+            self.answered.exception()  # marked as retrieved: the dial may have been cancelled
 
 
 class _EarlyData(asyncio.Protocol):
-    """Keeps what the server says between the end of TLS's handshake and `start_tls` coming back.
+    """Keeps the bytes that arrive between the end of the TLS handshake and the return of `start_tls`.
 
-    A server's first bytes often arrive with the end of its handshake, before another protocol could be given them.
+    The first bytes of a server often arrive with the end of its handshake, before its protocol is set.
     """
 
     def __init__(self) -> None:
@@ -384,7 +387,7 @@ class _EarlyData(asyncio.Protocol):
         self._lost, self._error = True, exc
 
     def hand_over(self, transport: asyncio.Transport, protocol: asyncio.Protocol) -> None:
-        """Give the transport to its protocol, and to that what happened before."""
+        """Connect the transport and the protocol, and pass on what has arrived before."""
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
         if self._kept:

@@ -1,7 +1,7 @@
 """The same interface as `Connection`, on python-hyper/h2: slow, complete, and independent.
 
-It is the oracle for our own codec: both pass the same tests, and `http2="reference"` selects this one when the
-fast one is suspected. h2 has the frames, HPACK, windows and states; `Streams` has what becomes of the exchanges.
+It is the oracle for `Connection`: both pass the same tests, and `http2="reference"` selects this one if the fast one is
+suspected of an error. h2 implements frames, HPACK, windows and states; `Streams` finishes the exchanges.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CONFIG = h2.config.H2Configuration(client_side=True, header_encoding=None)
 
 
 class ReferenceConnection(Streams):
-    """HTTP/2 as a client speaks it, by python-hyper/h2. See `Streams` for how exchanges end."""
+    """The client side of HTTP/2, on python-hyper/h2. See `Streams` for how exchanges end."""
 
     def __init__(self, limits: Limits, now: float) -> None:
         super().__init__(limits, now)
@@ -48,10 +48,10 @@ class ReferenceConnection(Streams):
         self._h2.initiate_connection()
         if limits.receive_window > frames.DEFAULT_WINDOW:
             self._h2.increment_flow_control_window(limits.receive_window - frames.DEFAULT_WINDOW)
-        self._uploads: dict[int, int] = {}  # how much of the body has been sent
-        self._rest = b""  # of a frame that has not arrived whole
-        self._in_block = False  # a header block has begun that CONTINUATION frames go on with
-        self._ahead = b""  # what goes out before that which h2 has ready
+        self._uploads: dict[int, int] = {}  # bytes of the body that have been sent
+        self._rest = b""  # the beginning of a frame that has not arrived completely
+        self._in_block = False  # whether CONTINUATION frames of a header block must follow
+        self._ahead = b""  # bytes to send before those of h2
         self._consumed = 0
         self._start = b""  # the first bytes from the peer, until they are known to be SETTINGS
 
@@ -65,9 +65,9 @@ class ReferenceConnection(Streams):
         self.authorization = value
 
     def take(self, waiting: deque[Exchange]) -> None:
-        """Open a stream for each of the waiting, the first first, while there is a free one and credit for its body.
+        """Open streams for waiting requests, in their order, while there is a free stream and window for the body.
 
-        What is taken leaves `waiting`.
+        The requests taken are removed from `waiting`.
         """
         while waiting and len(self.streams) < self.capacity:
             if len(waiting[0].body) > self.window and self.streams:
@@ -122,7 +122,7 @@ class ReferenceConnection(Streams):
         return stream_id >= self.written_id
 
     def data_to_send(self) -> bytes:
-        """All that is to be written now; empty when there is nothing. From here on it counts as written."""
+        """The bytes to write now, b"" if there are none. From here on they count as written."""
         self.written_id = self.next_id
         if self.next_id > frames.LAST_STREAM_ID - 100_000:
             self.drain()
@@ -136,7 +136,7 @@ class ReferenceConnection(Streams):
         self._ahead = frames.PREFACE if raw.startswith(frames.PREFACE) else b""
 
     def _withdraw(self, stream_id: int) -> bool:
-        return stream_id in self._uploads  # what h2 has written down stays written
+        return stream_id in self._uploads  # frames that h2 has made cannot be removed
 
     def receive(self, data: bytes, now: float) -> None:
         """Read bytes from the peer, in any pieces. Afterwards look at `finished`, `refused` and `state`."""
@@ -146,15 +146,15 @@ class ReferenceConnection(Streams):
         if self._reply_deadline is not None:
             self._on_reply()
         if self.state is ConnectionState.WAITING:
-            # h2 does not ask that the first frame be SETTINGS (RFC 9113, section 3.4).
+            # h2 does not check that the first frame is SETTINGS (RFC 9113, section 3.4).
             self._start = (self._start + data)[:9]
             if len(self._start) >= 4 and (self._start[3] != frames.SETTINGS or self._start[4:5] == b"\x01"):
                 self._fail(
                     frames.PROTOCOL_ERROR, "the server's first frame is not SETTINGS; does it speak HTTP/2?"
                 )
                 return
-        # Frame by frame, because h2 allows nothing after a GOAWAY, not even the responses that RFC 9113, section 6.8,
-        # lets the peer finish: that frame is read here.
+        # Frame by frame, because GOAWAY is read here: after one, h2 allows nothing, not even the responses that
+        # RFC 9113, section 6.8 allows the peer to finish.
         self._rest += data
         while len(self._rest) >= frames.HEAD_SIZE and not self._ended():
             word, flags, stream_id = frames.HEAD.unpack_from(self._rest)
@@ -173,7 +173,7 @@ class ReferenceConnection(Streams):
             elif kind == frames.GOAWAY and not stream_id & frames.STREAM_MASK and word >> 8 >= 8:
                 self._on_goaway(*frames.decode_goaway(frame[frames.HEAD_SIZE :]))
                 self._uploads = {key: sent for key, sent in self._uploads.items() if key in self.streams}
-            elif kind <= frames.CONTINUATION:  # h2 would read ALTSVC; to us it is one of the unknown types
+            elif kind <= frames.CONTINUATION:  # h2 would read ALTSVC, an unknown type for us
                 self._feed(frame)
 
     def _feed(self, frame: bytes) -> None:
@@ -242,7 +242,7 @@ class ReferenceConnection(Streams):
 
     def _on_data(self, event: h2.events.DataReceived) -> None:
         stream_id = event.stream_id or 0
-        # Acknowledged on the connection only: the window of a stream is the most that we accept as a body.
+        # Acknowledged on the connection only: the window of a stream limits the size of the body that we accept.
         self._consumed += event.flow_controlled_length or 0
         if self._consumed * 2 >= self.limits.receive_window:
             self._h2.increment_flow_control_window(self._consumed)
@@ -261,7 +261,7 @@ class ReferenceConnection(Streams):
             self._send_reset(stream_id, frames.NO_ERROR)
         self._finish(stream_id)
 
-    # --- what `Streams` asks for ----------------------------------------------------------------------------------
+    # --- called by `Streams` --------------------------------------------------------------------------------------
 
     def _send_reset(self, stream_id: int, code: int) -> None:
         self._uploads.pop(stream_id, None)
@@ -272,5 +272,5 @@ class ReferenceConnection(Streams):
         self._h2.ping(b"pushcore")
 
     def _send_goaway(self, code: int, debug: bytes) -> None:
-        # By hand: h2 reads nothing any more once it has said GOAWAY, but responses may still come.
+        # Without h2: it reads nothing after it has sent GOAWAY, but responses may still arrive.
         self._ahead += self._h2.data_to_send() + frames.encode_goaway(0, code, debug)

@@ -24,7 +24,7 @@ def _huffman_digits(number: int) -> bytes:
 
 LITERAL: Final = -1
 STATUS_BY_BYTE: Final[list[int]] = [0] * 256
-"""The status by the first byte of a header block; `LITERAL` where `read_status` is needed, 0 for no status."""
+"""The status for each first byte of a header block; `LITERAL` if `read_status` is needed, 0 if it is not a status."""
 for _index, _status in enumerate((200, 204, 206, 304, 400, 404, 500), start=8):
     STATUS_BY_BYTE[0x80 | _index] = _status
     for _representation in (
@@ -66,7 +66,7 @@ def decode_block(block: bytes, limit: int) -> list[Field]:
 
     Args:
         block: as it was received.
-        limit: of the header list, in bytes as `list_size` counts them.
+        limit: of the header list, in bytes, counted as by `list_size`.
 
     Raises:
         hpack.HPACKError: it cannot be decoded, or is larger than `limit`.

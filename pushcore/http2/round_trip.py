@@ -1,4 +1,4 @@
-"""One request and its response, for what is no stream of pushes: tokens, lists, a device's topics, channels."""
+"""One request and its response, for requests that are not pushes: access tokens, topics, channels."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ async def round_trip(
 ) -> Exchange:
     """Send one request and wait for its response.
 
-    Cancelled, it resets the stream and frees its slot; the server may have acted all the same.
+    If it is cancelled, it resets the stream and frees its slot; the server may have processed the request.
 
     Args:
         pool: the connections to the server.
         template: the fields that such requests have in common.
-        path: what follows the template's own path.
+        path: the part after the template's path.
         body: of the request.
         seconds: the timeout.
-        resend: called with a complete response; true when it has sent the exchange again.
+        resend: called with a complete response; returns True if it has sent the exchange again.
         own_fields: fields of this request alone.
 
     Returns:
-        The finished exchange, which has a response, or an `error` instead of one.
+        The finished exchange, with a response or an `error`.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[None] = loop.create_future()

@@ -2,10 +2,10 @@
 
 A provider answers a burst of pushes with a burst of responses, and equal responses have equal lengths. What
 `Connection.receive` does for one frame (find its end, check that it is complete, cut out its payload) is done here for
-a whole run by one `struct.Struct.iter_unpack`, in C. The run ends before the first frame that differs. That frame is
-left untouched and `receive` continues from there, so nothing is decided here that is not decided there in the same way.
+a whole run by one `struct.Struct.iter_unpack`, in C. The run ends before the first frame that differs, and `receive`
+continues with that frame. So both read every frame in the same way.
 
-The bytes of a frame, and those that all frames of a run have in common:
+The bytes of a frame; those marked are equal in all frames of a run:
 
     0        3      4       5           9               9 + length
     +--------+------+-------+-----------+------ ... ----+
@@ -16,11 +16,11 @@ The bytes of a frame, and those that all frames of a run have in common:
 A run is a sequence of frames that repeats, with period 1 or 2 (H: HEADERS, D: DATA, *: with END_STREAM):
 
     H*H*H*H*H*H* ...           responses without a body
-    H H H H ... D*D*D*D* ...   nghttp2 writes the headers of all responses first: a run of each
-    H D*H D*H D*H D* ...       each DATA right behind its HEADERS
+    H H H H ... D*D*D*D* ...   nghttp2 writes the headers of all responses first: two runs
+    H D*H D*H D*H D* ...       each DATA directly after its HEADERS
 
-`ResponseRuns` sees the repetition by the first word of the frames, length and type. Its state is the last word, the one
-before it, and how many frames in a row were repetitions:
+`ResponseRuns` recognises a run by the first word of the frames (length and type). Its state is the last word, the word before
+that, and the number of consecutive repetitions:
 
     the next word is              the last word     the one before it         neither
     ----------------------------  ----------------  ------------------------  -------
@@ -44,18 +44,18 @@ from .response_headers import STATUS_BY_BYTE
 LONGEST: Final = 1024
 """Bytes of a frame's payload that may be part of a run; Apple's and Google's responses are much shorter."""
 WORTH: Final = 3
-"""Repetitions before a run is read: to try it costs as much as eight responses by themselves."""
+"""Repetitions before a run is tried: an attempt costs as much as reading eight responses one by one."""
 LONGEST_WAIT: Final = 1024
-"""What `WORTH` becomes, doubled after each run of no response: Huffman coded ids differ in length."""
+"""The maximum of `WORTH`, which doubles after each attempt that finds no run: Huffman coded ids differ in length."""
 
 _LONGEST_WORD: Final = LONGEST << 8 | 0xFF
-_STREAM: Final = 5  # where the stream id stands in a frame, behind length, type and flags
+_STREAM: Final = 5  # the offset of the stream id in a frame
 
 Streams = dict[int, Exchange]
 
 
 class ResponseRuns:
-    """Sees that the responses of one connection repeat, and reads those that follow."""
+    """Recognises runs of responses on one connection and reads them."""
 
     __slots__ = ("_after", "_before", "_last", "_repeated")
 
@@ -64,11 +64,11 @@ class ResponseRuns:
         self._last = self._before = self._repeated = 0
 
     def restart(self) -> None:
-        """Forget the last frames: what comes now is not written right behind them."""
+        """Forget the last frames: the next one does not directly follow them."""
         self._last = self._before = 0
 
     def begins(self, word: int) -> bool:
-        """Whether a run may begin behind a frame of a response. Called for each of them that is not in a run.
+        """Whether a run may begin after this frame of a response. Called for each frame that is not in a run.
 
         Args:
             word: the first word of the frame, length << 8 | type.
@@ -90,7 +90,7 @@ class ResponseRuns:
     def read(
         self, data: bytes, position: int, flags: int, streams: Streams, finished: list[Exchange], credit: int
     ) -> tuple[int, int]:
-        """Read the run that begins at `position`, behind a frame for which `begins` was true.
+        """Read the run that begins at `position`, after a frame for which `begins` returned True.
 
         Args:
             data: what the peer sent.
@@ -98,10 +98,10 @@ class ResponseRuns:
             flags: its flags.
             streams: the open streams; those that end move to `finished`.
             finished: exchanges that are complete.
-            credit: bytes of DATA that the peer may still send; less than that is read.
+            credit: bytes of DATA that the peer may still send; the run ends before it is used up.
 
         Returns:
-            The end of the run, which is `position` where there is none, and the bytes of DATA in it.
+            The end of the run (`position` if there is none), and the bytes of DATA in it.
         """
         word, before = self._last, self._before
         size, body = word >> 8, 0
@@ -137,7 +137,7 @@ def _pair(block: int, body: int) -> Struct:
 
 
 def _read_bodiless(data: bytes, position: int, block: int, streams: Streams, finished: list[Exchange]) -> int:
-    """Finish streams by HEADERS frames with END_STREAM, the first of which begins at `position`; returns how many.
+    """Finish streams by HEADERS frames with END_STREAM, the first at `position`; returns how many.
 
     Their header blocks have `block` bytes and the same status.
     """
@@ -145,7 +145,7 @@ def _read_bodiless(data: bytes, position: int, block: int, streams: Streams, fin
     count, status = _alike_headers(data, position, size, len(data), block, END_HEADERS | END_STREAM)
     pop = streams.pop
     before = len(streams)
-    with suppress(KeyError):  # one that is not open ends the run
+    with suppress(KeyError):  # a stream that is not open ends the run
         for stream_id, fragment in _single(block).iter_unpack(
             memoryview(data)[position : position + count * size]
         ):
@@ -160,7 +160,7 @@ def _read_bodiless(data: bytes, position: int, block: int, streams: Streams, fin
 
 
 def _read_headers(data: bytes, position: int, block: int, streams: Streams) -> int:
-    """The same for HEADERS frames whose DATA is still to come; no stream ends."""
+    """The same for HEADERS frames without END_STREAM; no stream ends."""
     size = HEAD_SIZE + block
     count, status = _alike_headers(data, position, size, len(data), block, END_HEADERS)
     get = streams.get
@@ -177,7 +177,7 @@ def _read_headers(data: bytes, position: int, block: int, streams: Streams) -> i
 def _read_bodies(
     data: bytes, position: int, body: int, most: int, streams: Streams, finished: list[Exchange]
 ) -> int:
-    """Finish streams by DATA frames of `body` bytes, `most` of them at most; returns how many."""
+    """Finish streams by DATA frames of `body` bytes; at most `most` of them; returns how many."""
     size = HEAD_SIZE + body
     count = _alike(data, position, size, min((len(data) - position) // size, most), _data(body))
     pop = streams.pop
@@ -204,7 +204,7 @@ def _read_pairs(
     streams: Streams,
     finished: list[Exchange],
 ) -> int:
-    """The same for responses of a HEADERS frame and, right behind it, one DATA frame of `body` bytes with END_STREAM."""
+    """The same for responses of one HEADERS frame, directly followed by one DATA frame of `body` bytes with END_STREAM."""
     second = HEAD_SIZE + block  # where DATA begins
     size = second + HEAD_SIZE + body
     count, status = _alike_headers(data, position, size, most, block, END_HEADERS)
@@ -231,7 +231,7 @@ def _read_pairs(
 def _alike_headers(
     data: bytes, position: int, size: int, most: int, block: int, flags: int
 ) -> tuple[int, int]:
-    """How many records, one every `size` bytes, begin with HEADERS alike in flags, length and status; and the status."""
+    """The number of records of `size` bytes that begin with HEADERS of equal flags, length and status; and the status."""
     most = min((len(data) - position) // size, most)
     at = position + HEAD_SIZE
     status = STATUS_BY_BYTE[data[at]] if most else 0
@@ -247,9 +247,9 @@ def _data(body: int) -> bytes:
 
 
 def _alike(data: bytes, position: int, size: int, count: int, expected: bytes) -> int:
-    """How many of `count` records, one every `size` bytes from `position` on, begin with what is expected.
+    """The number of records, of `count` records of `size` bytes from `position` on, that begin with `expected`.
 
-    A column of them is one slice and is looked through in C: for a run of 200 responses this costs each of them a few ns.
+    One slice with a step has the same byte of all records, and is compared in C: a few ns per record in a run of 200.
     """
     for column in range(len(expected)):
         values = data[position + column : position + count * size : size]
@@ -258,7 +258,7 @@ def _alike(data: bytes, position: int, size: int, count: int, expected: bytes) -
 
 
 def _same_streams(data: bytes, position: int, size: int, count: int, second: int) -> int:
-    """How many records name the same stream in both of their frames, the second of which begins at `second`."""
+    """The number of records that have the same stream id in both frames; the second frame begins at `second`."""
     for column in range(_STREAM, HEAD_SIZE):
         end = position + count * size
         first, other = data[position + column : end : size], data[position + second + column : end : size]

@@ -1,8 +1,8 @@
 """The stream state of a client connection, independent of the codec.
 
-A stream lives in one dict entry, from `open` to the one place where it leaves again:
+A stream is one dict entry, from `open` until one of these ends:
 
-                  open()                   response complete, reset, error
+                  take()                   response complete, reset, error
     (not taken) ─────────▶ streams[id] ────────────────────────────────▶ finished   its sink is called
                                │      surely not processed
                                ├────────────────────────────────────────▶ refused   the pool sends it again
@@ -27,18 +27,18 @@ from .exchange import NO_FIELDS, Exchange, request
 from .headers import HeaderTemplate
 
 MAX_UNSENT_ACKS = 1000  # as nghttp2: PING and SETTINGS that we must acknowledge while we cannot write
-MAX_REASON = 100  # characters of a peer's own words that we repeat
+MAX_REASON = 100  # characters of a peer's reason that errors repeat
 LONG_SILENCE: Final = 60.0
-"""Seconds after which an idle connection is probed before it gets requests: a NAT or a firewall may have forgotten it."""
+"""Seconds of silence after which a connection is probed before it gets requests: a NAT or firewall may have dropped it."""
 PROBE_TIMEOUT: Final = 1.0
-"""Seconds in which a peer must answer a probe, at most: several times the way to any server."""
+"""Seconds in which a peer must respond to a probe, at most: several round trips to any server."""
 PROBE_REQUESTS: Final = 1
-"""Requests that probe a peer which must not be pinged. They are lost where it is not there any more."""
+"""Requests that probe a peer that must not be pinged. They are lost if the peer is gone."""
 
 KeepAlive = tuple[int, int, int]
-"""TCP's: seconds of silence before the first probe, seconds between probes, and how many unanswered ones end it."""
+"""TCP keepalive: seconds of silence before the first probe, seconds between probes, unanswered probes until the end."""
 KEEPALIVE: Final[KeepAlive] = (60, 15, 4)
-"""Often enough for a NAT that forgets connections after some minutes, and two minutes until a dead one is known."""
+"""Often enough for a NAT that drops connections after some minutes; a dead connection is found after two minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +46,17 @@ class Limits:
     """Timeouts and limits; one object for all connections of a pool."""
 
     timeout: float = 10.0
-    """Seconds from the moment that the pool takes a request until it must have a response."""
+    """Seconds that a request has for its response, from the moment that the pool takes it."""
     idle_ping: float | None = 3600.0
     """Seconds of silence on an idle connection before a PING; None for peers that forbid it."""
     keepalive: KeepAlive | None = KEEPALIVE
-    """The system's probes of a silent TCP connection; None for its default, which is none."""
+    """TCP keepalive of a silent connection; None: the default of the system, which is none."""
     receive_window: int = 16 * 1024 * 1024
-    """What the peer may send before we acknowledge, over all streams; rejections with bodies need it."""
+    """Bytes that the peer may send before we acknowledge, over all streams; needed by rejections, which have bodies."""
     max_body: int = 128 * 1024
-    """Bytes of one response's body. It is announced as the window of each stream and never widened."""
+    """Bytes of one response's body. It is announced as the window of each stream, which is never increased."""
     resets_per_second: int = 100
-    """How many RST_STREAM frames we send; servers defend themselves against more (CVE-2023-44487)."""
+    """RST_STREAM frames per second, at most; servers close connections with more (CVE-2023-44487)."""
 
 
 class ConnectionState(enum.Enum):
@@ -73,14 +73,14 @@ def _no_sink(_: list[Exchange]) -> None:
 
 
 GHOST = request(HeaderTemplate(()), b"", b"", NO_FIELDS, _no_sink)
-"""Stands in a slot whose request is over for us but not for the peer, which still counts the stream."""
-GHOST.status, GHOST.data = 1, b"-"  # as if it had both already, so that no fast branch finishes it
+"""The entry of a stream that has ended for us but not for the peer, which still counts it."""
+GHOST.status, GHOST.data = 1, b"-"  # as if it had both already, so that the fast path does not finish it
 
 
 class Streams:
     """The bookkeeping that `Connection` and `ReferenceConnection` share. `now` is always in seconds of one clock.
 
-    `capacity` is how many streams may be open at this moment: the peer's limit while requests are taken, otherwise 0.
+    `capacity` is the number of streams that may be open now: the peer's limit while requests are taken, otherwise 0.
     After each call of `receive`, `tick` or `lost` the caller empties `finished` and `refused`.
     """
 
@@ -93,34 +93,34 @@ class Streams:
         self.capacity = 0
         self.peer_limit = frames.LAST_STREAM_ID
         self.throttled = False
-        """The peer has lowered its stream limit, or not raised it yet: no reason to open another connection."""
+        """Whether the peer has lowered its stream limit, or not raised it yet. Then no other connection is opened."""
         self.next_id = 1
         self.written_id = 1
-        """Streams below it were handed to the transport; those from it on have surely not been processed."""
+        """Streams below this id were passed to the transport; the others have surely not been processed."""
         self.error: TransportError | None = None
         """Why the connection ended or is ending."""
         self.answered = False
-        """Whether any request has been answered here."""
+        """Whether any request on this connection has had a response."""
         self.authenticated = False
-        """Whether any response was of a server that accepts our credentials."""
+        """Whether any response has shown that the server accepts our credentials."""
         self.progressed = False
-        """Whether any has been answered since requests were last refused here."""
+        """Whether there was a response since requests were last refused on this connection."""
         self.retired = False
-        """Its credentials have been replaced: what the server says against them is no reason to give a request up."""
+        """Whether its credentials have been replaced: if the server rejects the old ones, the request is sent again."""
         self.probing = False
-        """After a long silence the peer has yet to show that it is there, see `probe`."""
+        """Whether a probe after a long silence has had no reply yet, see `probe`."""
         self.opened_at = now
         self.last_received = now
         self._idle_at = now  # the last tick at which no request was open
         self._paused = False
-        self._unsent_acks = 0  # what the peer made us say since the transport last had room
+        self._unsent_acks = 0  # acknowledgements since the transport last accepted bytes
         self._ghosts: deque[int] = deque()
         self._reset_budget = float(limits.resets_per_second)
         self._budget_at = now
         self._last_allowed = frames.LAST_STREAM_ID
-        self._reply_deadline: float | None = None  # for any byte, after a PING or a probe
+        self._reply_deadline: float | None = None  # for any byte from the peer, after a PING or a probe
 
-    # What a codec adds.
+    # Implemented by the codecs.
     def _send_reset(self, stream_id: int, code: int) -> None:
         raise NotImplementedError
 
@@ -131,15 +131,15 @@ class Streams:
         raise NotImplementedError
 
     def _discard(self) -> None:
-        """Forget what was not handed over yet: its requests are about to be called unprocessed."""
+        """Drop unwritten bytes: their requests are about to be reported as unprocessed."""
         raise NotImplementedError
 
     def _withdraw(self, stream_id: int) -> bool:
-        """Keep an unwritten request from ever reaching the peer whole; False when that is not possible."""
+        """Prevent that an unwritten request reaches the peer completely; False if that is not possible."""
         raise NotImplementedError
 
     def _count_ack(self) -> None:
-        """The peer asked for an acknowledgement; see whether it reads them, too."""
+        """Count an acknowledgement for the peer; end the connection if too many could not be written."""
         self._unsent_acks += 1
         if self._unsent_acks > MAX_UNSENT_ACKS and self._paused:
             self._fail(
@@ -149,7 +149,7 @@ class Streams:
     # --- what may be taken ----------------------------------------------------------------------------------------
 
     def _set_limit(self, limit: int) -> None:
-        """The peer said how many streams it allows (RFC 9113, section 5.1.2)."""
+        """The peer sent its stream limit (RFC 9113, section 5.1.2)."""
         if limit < self.peer_limit:
             self.throttled = self.state is not ConnectionState.WAITING or limit <= 1
         elif limit > self.peer_limit:
@@ -160,18 +160,18 @@ class Streams:
     def _update_capacity(self) -> None:
         takes = self.state is ConnectionState.OPEN and not self._paused
         capacity = self.peer_limit if takes else 0
-        if self._reply_deadline is not None:  # nothing new until it is there
+        if self._reply_deadline is not None:  # no new requests until the peer has replied
             pinged = not self.probing or self.limits.idle_ping is not None
             capacity = 0 if pinged else min(capacity, PROBE_REQUESTS)
         self.capacity = capacity
 
     def pause(self, paused: bool) -> None:
-        """The transport's buffer is full, or has emptied again."""
+        """The transport's buffer is full, or has space again."""
         self._paused = paused
         self._update_capacity()
 
     def drain(self) -> None:
-        """Take nothing new; what is open may be answered."""
+        """Take no more requests; open ones may still have their responses."""
         if self.state in (ConnectionState.WAITING, ConnectionState.OPEN):
             self.state = ConnectionState.DRAINING
             self._update_capacity()
@@ -181,18 +181,18 @@ class Streams:
 
     @property
     def opened(self) -> int:
-        """The number of requests that were sent on this connection, or are about to be."""
+        """The number of streams opened on this connection."""
         return self.next_id // 2
 
     @property
     def carried(self) -> int | None:
-        """The number of requests that the peer processes according to its GOAWAY; None without one, or without a number."""
+        """The number of requests that the peer processes according to its GOAWAY; None unless it has refused later ones."""
         last = self._last_allowed
         return (last + 1) // 2 if last < self.next_id else None
 
     @property
     def unresponsive(self) -> bool:
-        """Whether a PING is unanswered that was sent because requests are."""
+        """Whether a PING has no reply that was sent because requests had no responses."""
         return self._reply_deadline is not None and not self.probing
 
     @property
@@ -226,12 +226,12 @@ class Streams:
         self._last_allowed = min(last, self._last_allowed)
         refused = GoAway(code, debug, unprocessed=True, reason=reason)
         for stream_id in [stream_id for stream_id in self.streams if stream_id > self._last_allowed]:
-            # One whose response has begun contradicts itself, and sending it again might double it.
+            # If a response has begun, the GOAWAY contradicts it; sending that request again might double the push.
             self._finish(stream_id, self.error if self.streams[stream_id].status else refused)
         self.drain()
 
     def lost(self, error: TransportError) -> None:
-        """The connection is gone: what was written is of unknown fate, what was not is refused."""
+        """The connection is lost: the outcome of written requests is unknown, unwritten requests are refused."""
         if self.state is ConnectionState.CLOSED:
             return
         if self.error is None or isinstance(error, ProtocolError):
@@ -249,13 +249,13 @@ class Streams:
         return stream_id >= self.written_id
 
     def close(self, code: int = frames.NO_ERROR, debug: bytes = b"") -> None:
-        """Say GOAWAY and end; whatever is still open ends as `lost` says."""
+        """Send GOAWAY and end; open requests end as in `lost`."""
         if self.state is not ConnectionState.CLOSED:
             self.lost(ConnectionLost("the client closed the connection"))
             self._send_goaway(code, debug)
 
     def _fail(self, code: int, message: str) -> None:
-        """The peer broke the protocol: end, and say so in GOAWAY (RFC 9113, section 5.4.1)."""
+        """A protocol error of the peer: end with GOAWAY (RFC 9113, section 5.4.1)."""
         self.lost(ProtocolError(code, message))
         self._send_goaway(code, message.encode())
 
@@ -277,7 +277,7 @@ class Streams:
     # --- time -----------------------------------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
-        """Expire what is due, reset what may be reset, and see whether the peer is still there."""
+        """Expire requests, send RST_STREAM as far as their rate allows, and check whether the peer still replies."""
         if self.state is ConnectionState.CLOSED:
             return
         allowed = self.limits.resets_per_second
@@ -292,13 +292,13 @@ class Streams:
         self._check_silence(now)
 
     def _expire(self, now: float) -> None:
-        # All are looked at: a request that came from another connection expires before older requests here. It costs
-        # 30 ns per open stream, a few times a second.
+        # All streams are checked: a request that was resent from another connection expires before older requests here.
+        # That costs 30 ns per open stream, a few times a second.
         expired = [stream_id for stream_id, exchange in self.streams.items() if exchange.deadline <= now]
         if not expired:
             return
         if len(expired) > self.limits.resets_per_second:
-            # So many resets at once look like an attack; leave this connection instead, with its slots.
+            # So many resets at once look like an attack; leave this connection instead.
             self._send_goaway(frames.NO_ERROR, b"too many requests timed out")
             self.error = ConnectionLost(f"{len(expired)} requests timed out together")
             self.drain()
@@ -322,7 +322,7 @@ class Streams:
             if now >= self._reply_deadline:
                 self._give_up()
         elif not self.idle:
-            # Silence before the requests says nothing.
+            # Silence counts only from the first open request on.
             if now - max(self.last_received, self._idle_at) >= timeout / 2:
                 self._expect_reply(now + timeout / 2)
                 self._send_ping()
@@ -332,10 +332,10 @@ class Streams:
                 self.probe(now)
 
     def probe(self, now: float) -> None:
-        """Find out whether the peer is still there, before it gets requests: for idle connections after a long silence.
+        """Check whether the peer still replies, before it gets requests: for idle connections after a long silence.
 
-        It is pinged and gets nothing until it has answered, or gets `PROBE_REQUESTS` where pings are forbidden. When no
-        byte has come by then, the connection takes nothing new, and what is open ends in its time.
+        It is pinged and gets no requests until it has replied; if PING is forbidden, it gets `PROBE_REQUESTS`. If no byte
+        arrives in time, the connection takes no more requests, and its open requests expire by their deadlines.
         """
         self.probing = True
         self._expect_reply(now + min(PROBE_TIMEOUT, self.limits.timeout / 4))
@@ -347,13 +347,13 @@ class Streams:
         self._update_capacity()
 
     def _on_reply(self) -> None:
-        """A byte has come from a peer that was pinged or probed."""
+        """A byte has arrived from a peer that was pinged or probed."""
         self._reply_deadline = None
         self.probing = False
         self._update_capacity()
 
     def _give_up(self) -> None:
-        """A peer that was pinged or probed has not answered."""
+        """A peer that was pinged or probed has not replied."""
         if self.probing and not self.idle:
             self._on_reply()
             self.error = ConnectionLost("the server did not respond after a long silence")
@@ -365,12 +365,12 @@ class Streams:
 
 
 def _as_processed(error: TransportError) -> TransportError:
-    """The same error for a request that was written: its fate is unknown."""
+    """The same error for a request that was written: its outcome is unknown."""
     return ConnectionLost(str(error)) if error.unprocessed else error
 
 
 def read_reason(debug: bytes) -> str | None:
-    """GOAWAY's debug data as a word: `reason` of Apple's JSON, otherwise the text itself if it is short and printable."""
+    """The reason in GOAWAY's debug data: `reason` of Apple's JSON, or the text itself if it is short and printable."""
     try:
         document = orjson.loads(debug)
         if isinstance(document, dict) and isinstance(document.get("reason"), str):

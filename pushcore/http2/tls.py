@@ -1,4 +1,4 @@
-"""TLS for HTTP/2: the client's context, client certificates, and names for what goes wrong while connecting."""
+"""TLS for HTTP/2: the client's context, client certificates, and the errors of connecting."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from ..errors import AlpnError, CertificateError, ConfigurationError, ConnectErr
 from ..key_material import PEM_MARK, find_private_key, is_pkcs12, pem_blocks, read_material
 from ..redaction import is_der
 
-# RFC 9113, section 9.2.2 prohibits everything in TLS 1.2 but ephemeral keys with authenticated encryption.
+# In TLS 1.2, RFC 9113, section 9.2.2 allows only ephemeral keys with authenticated encryption.
 _TLS12_CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
-_OPENSSL: Final = re.compile(r"\[[^]]*\] (.*?)(?: \(\w+\.c:\d+\))?")  # how Python writes down its errors
-_HASHED: Final = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # what a certificate is called in a directory for OpenSSL
+_OPENSSL: Final = re.compile(r"\[[^]]*\] (.*?)(?: \(\w+\.c:\d+\))?")  # Python's text of an OpenSSL error
+_HASHED: Final = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # the name of a certificate in OpenSSL's directory
 _EXPECTED: Final = "expected a certificate with its key, PEM or PKCS#12"
 _AUTHORITIES: Final = "expected CA certificates in PEM"
-_CERTIFICATES: Final = ("CERTIFICATE", "TRUSTED CERTIFICATE", "X509 CERTIFICATE")  # as OpenSSL knows them
+_CERTIFICATES: Final = ("CERTIFICATE", "TRUSTED CERTIFICATE", "X509 CERTIFICATE")  # OpenSSL's labels
 
 PathOrContent = str | bytes | os.PathLike[str]
-"""The path of a file, or its content: PEM, PKCS#12 as bytes, or base64 of either."""
+"""The path of a file, or the content: PEM, PKCS#12 as bytes, or base64 of either."""
 
 
 class Certified(Protocol):
     """Anything that can put a client certificate into a context; `ApnsCertificate` does."""
 
     def load_into(self, context: ssl.SSLContext) -> None:
-        """Makes `context` show the certificate to servers that ask for one."""
+        """Make `context` present the certificate to servers that request one."""
 
 
 class ApnsCertificate:
@@ -48,17 +48,17 @@ class ApnsCertificate:
 
     Args:
         key: the private key.
-        certificates: the key's own among them.
-        name: stands for both in errors.
+        certificates: the certificate of the key, and others such as its issuers.
+        name: the name of the certificate in errors.
     """
 
     __slots__ = ("_certificates", "_key", "expires", "subject")
 
     def __init__(self, key: Any, certificates: list[x509.Certificate], name: str) -> None:
-        """Takes a private key and certificates, the key's own among them; `name` stands for both in errors.
+        """Check that the key and its certificate belong together.
 
         Raises:
-            ConfigurationError: none of the certificates belongs to the key, or that one is not valid now.
+            ConfigurationError: no certificate belongs to the key, or it is not valid now.
         """
         if not hasattr(key, "public_key"):
             raise ConfigurationError(
@@ -75,7 +75,7 @@ class ApnsCertificate:
         ]
         if not own:
             raise ConfigurationError(f"{name}: the private key does not belong to the certificate")
-        # After a renewal with the same key a file may hold both; the one that lasts is meant.
+        # After a renewal with the same key a file may have both; the one that expires later is used.
         leaf = max(own, key=lambda certificate: certificate.not_valid_after_utc)
         now = datetime.datetime.now(datetime.UTC)
         if leaf.not_valid_after_utc < now:
@@ -87,7 +87,7 @@ class ApnsCertificate:
                 f"{name}: the certificate is not valid before {leaf.not_valid_before_utc:%Y-%m-%d}; is the clock right?"
             )
         self._key = key
-        # TLS wants the key's own certificate first, its issuers after it.
+        # TLS requires the certificate of the key first, then its issuers.
         self._certificates = [leaf, *(issuer for issuer in certificates if issuer not in own)]
         self.subject = _common_name(leaf)
         self.expires = leaf.not_valid_after_utc
@@ -96,18 +96,18 @@ class ApnsCertificate:
     def from_file(
         cls, path: PathOrContent, *, password: str | bytes | None = None, name: str | None = None
     ) -> ApnsCertificate:
-        """Certificate and key from a PEM or a PKCS#12 file, told apart by content.
+        """Certificate and key from a PEM or a PKCS#12 file; the content shows which.
 
         Args:
-            path: of the file; or its content, as it may stand in a variable of the environment.
+            path: of the file; or its content, for example from an environment variable.
             password: the passphrase of the private key, None for none.
-            name: stands for the certificate in errors; None: the path, or "the certificate".
+            name: the name of the certificate in errors; None: the path, or "the certificate".
 
         Returns:
             The certificate, checked against its key.
 
         Raises:
-            ConfigurationError: as `from_pem` and `from_pkcs12`, or the file is neither.
+            ConfigurationError: the file is neither PEM nor PKCS#12, or a reason of `from_pem` or `from_pkcs12`.
         """
         name, data = _read(path, "the certificate", name)
         if PEM_MARK in data:
@@ -126,15 +126,15 @@ class ApnsCertificate:
         name: str | None = None,
         key_name: str | None = None,
     ) -> ApnsCertificate:
-        """Certificates from a PEM file, and the key from it or from `key_file`.
+        """Certificates from a PEM file, and the key from the same file or from `key_file`.
 
         Args:
             path: of the file with the certificates; or its content.
-            key_file: path of the file with the private key, or its content; None: it stands with the
+            key_file: path of the file with the private key, or its content; None: the key is in the file with the
                 certificates.
             password: the passphrase of the private key, None for none.
-            name: stands for the certificates in errors; None: the path, or "the certificate".
-            key_name: stands for `key_file` in errors; None: its path, or "key_file".
+            name: the name of the certificate in errors; None: the path, or "the certificate".
+            key_name: the name of `key_file` in errors; None: its path, or "key_file".
 
         Returns:
             The certificate, checked against its key.
@@ -156,7 +156,7 @@ class ApnsCertificate:
         Args:
             path: of the file; or its content, as bytes or in base64.
             password: the passphrase of the file, None for none.
-            name: stands for the certificate in errors; None: the path, or "the certificate".
+            name: the name of the certificate in errors; None: the path, or "the certificate".
 
         Returns:
             The certificate, checked against its key.
@@ -196,7 +196,7 @@ class ApnsCertificate:
         given = _to_bytes(password)
         if (
             given is not None and b"\0" in given
-        ):  # over which OpenSSL's binding would panic, and print the passphrase
+        ):  # OpenSSL's binding would panic on it, and print the passphrase
             raise ConfigurationError(f"{name}: the passphrase has a NUL character in it; is it UTF-16?")
         # Without a passphrase a file may be protected by none or by the empty one (RFC 7292, appendix B).
         for passphrase in (None, b"") if given is None else (given,):
@@ -209,7 +209,7 @@ class ApnsCertificate:
                     "for example with AES-256"
                 ) from None
             except ValueError:
-                continue  # OpenSSL does not say whether passphrase or file is wrong
+                continue  # OpenSSL does not say whether the passphrase or the file is wrong
         else:
             problem = "needs a passphrase" if password is None else "does not open with the given passphrase"
             raise ConfigurationError(f"{name} {problem}, or is damaged")
@@ -221,13 +221,13 @@ class ApnsCertificate:
         return cls(key, certificates, name)
 
     def load_into(self, context: ssl.SSLContext) -> None:
-        """Makes `context` show this certificate.
+        """Make `context` present this certificate.
 
-        `ssl` reads keys from files only, so the key is written for a moment to a file that its owner alone can
-        read, encrypted with a passphrase that exists in this call only.
+        Python's `ssl` reads keys from files only. So the key is written to a temporary file that only its owner can read,
+        encrypted with a random passphrase, and the file is deleted at once.
 
         Raises:
-            ConfigurationError: OpenSSL refuses the certificate, as too weak for example.
+            ConfigurationError: OpenSSL rejects the certificate, for example because it is too weak.
         """
         passphrase = secrets.token_hex(32).encode()
         encryption = serialization.BestAvailableEncryption(passphrase)
@@ -262,14 +262,14 @@ class ApnsCertificate:
 def client_context(
     *, ca_file: PathOrContent | None = None, certificate: Certified | None = None
 ) -> ssl.SSLContext:
-    """A context for HTTP/2 as RFC 9113, section 9.2 wants it: ALPN "h2", TLS 1.2 or later, no renegotiation.
+    """A context for HTTP/2 as RFC 9113, section 9.2 requires: ALPN "h2", TLS 1.2 or later, no renegotiation.
 
-    The server's certificate and name are verified against the system's authorities, or against those in `ca_file` alone, a
-    path or PEM itself. `certificate` is shown to the server when it asks.
+    The certificate and the name of the server are verified with the system's certificate authorities, or with those in
+    `ca_file` alone (a path, or PEM). `certificate` is presented if the server requests one.
 
     Raises:
-        ConfigurationError: `ca_file` cannot be read or holds no certificate, the system has no authorities, OpenSSL
-            refuses `certificate`, no temporary file can be written for it, or SSLKEYLOGFILE cannot be written.
+        ConfigurationError: `ca_file` cannot be read or contains no certificate, the system has no certificate authorities,
+            OpenSSL rejects `certificate`, its temporary file cannot be written, or SSLKEYLOGFILE cannot be written.
     """
     name, authorities = ("", None) if ca_file is None else _read_authorities(ca_file)
     try:
@@ -285,7 +285,7 @@ def client_context(
             "this system has no CA certificates: install them (Debian's package ca-certificates), name them in "
             "SSL_CERT_FILE, or give ca_file"
         )
-    context.hostname_checks_common_name = False  # RFC 9110, section 4.3.4: the subject's name counts no more
+    context.hostname_checks_common_name = False  # RFC 9110, section 4.3.4: the common name is not used
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_TLS12_CIPHERS)
     context.options |= ssl.OP_NO_RENEGOTIATION
@@ -296,10 +296,10 @@ def client_context(
 
 
 def name_tls_error(exc: BaseException) -> ConnectError:
-    """The named error, in one sentence, for what was raised while a connection was made.
+    """The error of pushcore for an error that was raised while a connection was made.
 
-    A rejected certificate, the server's or the client's, is a `CertificateError`; no common protocol an `AlpnError`; all else a
-    `ConnectError`. For use as `raise name_tls_error(exc) from exc`.
+    A rejected certificate of the server or the client is a `CertificateError`, a missing common protocol an `AlpnError`,
+    everything else a `ConnectError`. Use it as `raise name_tls_error(exc) from exc`.
     """
     if isinstance(exc, ConnectError):
         return exc
@@ -321,7 +321,7 @@ def name_tls_error(exc: BaseException) -> ConnectError:
     if isinstance(exc, ConnectionAbortedError):  # how asyncio ends a handshake that takes too long
         return ConnectError(f"the connection was aborted: {exc.strerror or exc}")
     if isinstance(exc, OSError):
-        # Several failed addresses come as one OSError without errno, whose text lists them.
+        # Several failed addresses are one OSError without errno; its text lists them.
         return ConnectError(f"the server could not be reached: {exc.strerror or exc}")
     return ConnectError(f"the connection could not be made: {type(exc).__name__}: {exc}")
 
@@ -342,9 +342,9 @@ def _name_ssl_error(exc: ssl.SSLError) -> ConnectError:
 def _words(exc: ssl.SSLError) -> str:
     """The text of an OpenSSL error.
 
-    Python has names for some errors (`reason`), and OpenSSL a sentence for all: alert 120 has no name up to Python 3.12.
+    Python names some errors (`reason`), and OpenSSL has a sentence for all: alert 120 has no name up to Python 3.12.
     """
-    name = getattr(exc, "reason", None)  # errors that Python itself makes have no such attribute
+    name = getattr(exc, "reason", None)  # errors that Python itself raises have no `reason`
     if name:
         return str(name).replace("_", " ").lower()
     match = _OPENSSL.fullmatch(str(exc))
@@ -352,7 +352,7 @@ def _words(exc: ssl.SSLError) -> str:
 
 
 def _has_authorities(context: ssl.SSLContext) -> bool:
-    """Whether there is anything to verify a server with: loaded already, or in a directory that OpenSSL looks into."""
+    """Whether there are certificate authorities: loaded already, or in OpenSSL's directory."""
     if context.cert_store_stats()["x509_ca"]:
         return True
     directory = ssl.get_default_verify_paths().capath
@@ -361,7 +361,7 @@ def _has_authorities(context: ssl.SSLContext) -> bool:
     try:
         return any(_HASHED.fullmatch(name) for name in os.listdir(directory))
     except OSError:
-        return True  # OpenSSL asks for names and needs no list of them
+        return True  # OpenSSL looks up single certificates and needs no list of the directory
 
 
 def _read(source: PathOrContent, argument: str, name: str | None) -> tuple[str, bytes]:
@@ -369,7 +369,7 @@ def _read(source: PathOrContent, argument: str, name: str | None) -> tuple[str, 
 
 
 def _read_authorities(ca_file: PathOrContent) -> tuple[str, str | bytes]:
-    """The name for errors, and the certificates in PEM, or one in DER, for OpenSSL."""
+    """The name in errors, and the certificates: PEM, or one in DER."""
     name, content = read_material(ca_file, argument="ca_file", expected=_AUTHORITIES)
     if is_der(content):
         return name, content
@@ -387,7 +387,7 @@ def _to_bytes(password: str | bytes | None) -> bytes | None:
         return password.encode() if isinstance(password, str) else password
     except UnicodeEncodeError:  # half of a surrogate pair
         problem = "password contains a character that UTF-8 does not have"
-    raise ConfigurationError(problem)  # outside the handler, whose exception holds the password
+    raise ConfigurationError(problem)  # outside the handler: its exception contains the password
 
 
 def _load_pem_key(name: str, content: bytes, password: bytes | None) -> Any:
@@ -396,7 +396,7 @@ def _load_pem_key(name: str, content: bytes, password: bytes | None) -> Any:
             predicate += "; pass the file with the key as key_file"
         return ConfigurationError(f"{name} {predicate}")
 
-    # What OpenSSL would do with an encrypted key and no passphrase is to ask on the terminal, so it never sees one.
+    # For an encrypted key without a passphrase, OpenSSL would prompt on the terminal. So it never gets one.
     block, encrypted = find_private_key(content, wrong)
     if encrypted and not password:
         raise ConfigurationError(f"{name}: the private key is encrypted and needs a passphrase")
