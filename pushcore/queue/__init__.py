@@ -1,1 +1,1 @@
-"""Campaigns on many machines, over a queue that the user already operates. See docs/guides/queue.md."""
+"""Campaigns on many machines, over a queue that the user already runs. See docs/guides/queue.md."""

@@ -1,4 +1,4 @@
-"""Credentials for a queue, apart from its URL: passwords and certificates."""
+"""Credentials for a queue that are not in its URL: passwords and certificates."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from ..errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Credentials: secrets, and paths of PEM files for TLS.
+    """Credentials for a queue: secrets, and paths of PEM files for TLS.
 
-    `password`: of the servers, for the user in the URL if it names one. `sentinel_password`: of the sentinels.
-    `ca_file`: the only authorities to trust. `cert_file`, `key_file`: our own certificate and its key.
+    `password`: the password of the user in the URL, or of the server if the URL has no user. `sentinel_password`: the password
+    of Redis Sentinel. `ca_file`: the only certificate authorities to trust. `cert_file`, `key_file`: the client certificate
+    and its key.
     """
 
     password: str | None = None
@@ -27,11 +28,11 @@ class Access:
 
     @property
     def files(self) -> tuple[str | None, str | None, str | None]:
-        """The settings for TLS."""
+        """`ca_file`, `cert_file` and `key_file`."""
         return self.ca_file, self.cert_file, self.key_file
 
     def tls(self, wanted: bool) -> dict[str, Any]:
-        """The settings of redis-py for a connection with or without TLS. Raises `ConfigurationError`."""
+        """redis-py's options for a connection with or without TLS. Raises `ConfigurationError`."""
         named = zip(("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"), self.files, strict=True)
         given = {name: path for name, path in named if path is not None}
         if given and not wanted:

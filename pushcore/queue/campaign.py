@@ -1,4 +1,4 @@
-"""The description and the state of a campaign, and the names of both in the store."""
+"""The description and the state of a campaign, and their names in the store."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ INFO: Final = "info"
 STATE: Final = "state"
 TRIP: Final = "trip"
 RELEASED: Final = "released-"
-"""In front of a chunk's number: how many of its leases ended because a worker gave it back, having sent nothing that it
-did not report. All other leases expired, and which of their rows were sent is unknown."""
+"""Before a chunk's number: how many of its leases ended because a worker released the chunk and had reported every row that
+it sent. All other leases expired, and it is unknown which of their rows were sent."""
 PROGRESS: Final = "progress-"
-"""In front of a chunk's number: which of its rows have an outcome, where a worker has said so before its end."""
+"""Before a chunk's number: the rows that have an outcome, if a worker has recorded them before the chunk is finished."""
 
 
 class CampaignState(enum.Enum):
@@ -29,20 +29,20 @@ class CampaignState(enum.Enum):
 
     RUNNING = "running"
     PAUSED = "paused"
-    """Begin nothing more, and wait; what is leased stays so."""
+    """Send nothing more and wait; leased chunks stay leased."""
     CANCELLED = "cancelled"
-    """Begin nothing more, give back what was not sent, and end."""
+    """Send nothing more, release unsent rows, and end."""
     FINISHED = "finished"
     """Every row has an outcome: end."""
 
 
 @dataclass(frozen=True, slots=True)
 class CampaignInfo:
-    """A campaign as its workers see it.
+    """The description of a campaign for its workers.
 
-    `fingerprint`: of its source and options; two campaigns of one name differ in it. `needs`: what a worker must have
-    to send for it, such as {"apns": {"topic": "com.example.app", "team": "TEAM123456"}}; no secret. `options`:
-    JSON values without secrets, for the function that makes the pushes.
+    `fingerprint`: of its source and options; it distinguishes two campaigns of one name. `needs`: the credentials that a
+    worker must have, such as {"apns": {"topic": "com.example.app", "team": "TEAM123456"}}, without secrets. `options`: JSON
+    values without secrets, for the function that makes the pushes.
     """
 
     name: str
@@ -61,7 +61,7 @@ class CampaignInfo:
             check_type(f"needs[{provider!r:.40}]", needed, Mapping, "a mapping")
 
     def encode(self) -> bytes:
-        """For the store."""
+        """Encode it for the store."""
         return orjson.dumps(asdict(self), option=orjson.OPT_SORT_KEYS)
 
     @classmethod
@@ -69,7 +69,7 @@ class CampaignInfo:
         """Decode the output of `encode`.
 
         Raises:
-            ChunkError: the data is none of `encode`'s.
+            ChunkError: the data is not from `encode`.
         """
         try:
             return cls(**orjson.loads(data))
@@ -77,10 +77,10 @@ class CampaignInfo:
             raise ChunkError("the campaign's description in the queue cannot be read") from None
 
     def check(self, offers: Mapping[str, Any]) -> None:
-        """Check that a worker that has this can send for it.
+        """Check that a worker with these credentials can send for the campaign.
 
         Raises:
-            CampaignConflict: it cannot; the message names what differs.
+            CampaignConflict: it cannot; the message names the difference.
         """
         for provider, needed in self.needs.items():
             has = offers.get(provider)
@@ -94,7 +94,7 @@ class CampaignInfo:
 
 
 async def announce(store: Store, info: CampaignInfo) -> None:
-    """Say in the store what the campaign is. Raises `CampaignConflict` when there is another one of its name."""
+    """Write the description of the campaign to the store. Raises `CampaignConflict` if there is another one with its name."""
     if await store.write(INFO, info.encode(), 0):
         return
     note = await store.read(INFO)
@@ -106,7 +106,7 @@ async def announce(store: Store, info: CampaignInfo) -> None:
 
 
 async def read_info(store: Store) -> CampaignInfo | None:
-    """The campaign's description; None while there is none."""
+    """The campaign's description; None if the store has none yet."""
     note = await store.read(INFO)
     return CampaignInfo.decode(note.value) if note.revision else None
 
@@ -121,5 +121,5 @@ async def read_state(store: Store) -> CampaignState:
 
 
 async def set_state(store: Store, state: CampaignState) -> None:
-    """Say what workers are to do."""
+    """Write the state that workers must obey."""
     await overwrite(store, STATE, state.value.encode())

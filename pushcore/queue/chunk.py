@@ -1,11 +1,11 @@
-"""`Chunk`: a stretch of a campaign's rows, the unit that travels. Its bytes, inline or by reference. No I/O.
+"""`Chunk`: consecutive rows of a campaign, the unit of the queue; its rows are inline or by reference. No I/O.
 
     bytes  = magic | CRC-32 of all that follows | length of header | header, JSON | payload
     header = {"n": number, "f": first row, "r": rows, "d": rows done, hexadecimal, "u": reference | "h": raw columns}
     payload of an inline chunk = raw columns | zlib(JSON object of the other columns)
 
-Hexadecimal tokens are kept as bytes: they cannot be compressed, and as text cost twice as much. A column with one value
-for all rows is that value. A chunk of 500 APNs tokens with a name, a locale and a link has some 26 KB.
+Hexadecimal tokens are stored as bytes: they cannot be compressed, and text would take twice the space. A column with the same
+value in all rows is stored as that value. A chunk of 500 APNs tokens with a name, a locale and a link has some 26 KB.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from ..errors import ConfigurationError
 from .errors import ChunkError
 
 CHUNK_ROWS: Final = 500
-"""Default number of rows per chunk: 250 to 1000 cost the same, and fewer are fewer repeats."""
+"""Default number of rows per chunk: 250 to 1000 cost the same, and with fewer rows fewer are repeated after a crash."""
 MAX_ROWS: Final = 10_000
 MAX_BYTES: Final = 64 * 1024 * 1024
-"""Of a chunk's columns, unpacked: what a worker is prepared to hold."""
+"""Bytes of a chunk's columns after decompression, at most."""
 MAX_URI: Final = 4096
 MAX_COLUMNS: Final = 1000
 
 _MAGIC: Final = b"pc1\n"
 _HEAD: Final = struct.Struct("<4sII")
-_RAW_DIGITS: Final = 16  # from here on a hexadecimal column is worth keeping as bytes
+_RAW_DIGITS: Final = 16  # a hexadecimal column of so many digits or more is stored as bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
     """A reference to a chunk's rows on shared or object storage.
 
-    `start` and `end`: bytes of a text file, or numbers of rows of a Parquet file, as `unit` ("bytes", "rows") says.
-    `fingerprint`: of the file when the campaign was made, so that a reader can refuse a changed one.
+    `start` and `end`: positions in a text file (`unit` "bytes") or rows of a Parquet file (`unit` "rows"). `fingerprint`: of
+    the file when the campaign was made, so that a reader can reject a changed file.
     """
 
     uri: str
@@ -60,10 +60,10 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Rows `first` to `first + rows - 1` of a campaign, numbered from 1 on; chunks are numbered from 0 on.
+    """Rows `first` to `first + rows - 1` of a campaign. Rows are numbered from 1, chunks from 0.
 
-    Either `reference` or `payload` says what they are. `done`: a bitmap of rows that have an outcome already (bit 0 of
-    byte 0 is the first row), which are not to be sent.
+    The rows are in `payload`, or `reference` says where they are. `done`: a bitmap of rows that have an outcome already (bit 0
+    of byte 0 is the first row) and must not be sent.
     """
 
     number: int
@@ -72,11 +72,11 @@ class Chunk:
     reference: Reference | None = None
     payload: bytes = b""
     raw: tuple[tuple[str, int], ...] = ()
-    """Columns at the beginning of the payload that are kept as bytes, and how many digits each value has."""
+    """Columns at the beginning of the payload that are stored as bytes, and the number of digits of their values."""
     done: bytes = b""
 
     def __post_init__(self) -> None:
-        for name in ("number", "first", "rows"):  # their bounds are `decode`'s
+        for name in ("number", "first", "rows"):  # `decode` checks their bounds
             check_type(name, getattr(self, name), int, "a whole number")
         check_type("reference", self.reference, (Reference, type(None)), "a Reference or None")
         check_type("payload", self.payload, bytes, "bytes; Chunk.inline makes them of rows")
@@ -84,18 +84,18 @@ class Chunk:
 
     @classmethod
     def inline(cls, number: int, first: int, rows: Sequence[Mapping[str, Any]]) -> Chunk:
-        """A chunk that carries its rows: mappings of column to what JSON can hold. A missing column is None.
+        """A chunk that contains its rows: mappings of column names to JSON values. A missing column is None.
 
         Args:
             number: of the chunk, from 0.
             first: the number of its first row, from 1.
-            rows: what it carries, at least one.
+            rows: at least one.
 
         Returns:
             The chunk.
 
         Raises:
-            ConfigurationError: no row, too many, or a value that JSON cannot hold.
+            ConfigurationError: there is no row, there are too many, or a value cannot be JSON.
         """
         listed = isinstance(rows, Sequence) and all(isinstance(row, Mapping) for row in rows)
         check(listed, "rows", "a list of mappings", rows)
@@ -122,10 +122,10 @@ class Chunk:
         return cls(number, first, len(rows), None, b"".join([*head, zlib.compress(text, 1)]), tuple(raw))
 
     def columns(self) -> dict[str, list[Any]]:
-        """The columns of an inline chunk, each with a value for every row, those that are done included.
+        """The columns of an inline chunk, each with a value for every row, also for rows that are done.
 
         Raises:
-            ChunkError: they cannot be read, or the rows are somewhere else.
+            ChunkError: the payload is damaged, or the chunk has a reference instead of rows.
         """
         if self.reference is not None:
             raise ChunkError(f"the rows of chunk {self.number} are not in it but in {self.reference.uri}")
@@ -147,19 +147,19 @@ class Chunk:
         return columns
 
     def missing(self) -> list[int]:
-        """The rows that are to be sent, as numbers in the campaign."""
+        """The rows to send, as numbers in the campaign."""
         if not self.done:
             return list(range(self.first, self.first + self.rows))
         bits = int.from_bytes(self.done, "little")
         return [self.first + at for at in range(self.rows) if not bits >> at & 1]
 
     def without(self, bits: int) -> Chunk:
-        """The same with these rows done as well, as an integer whose bit 0 is the first row."""
+        """The same chunk with more rows marked as done: `bits` is an integer, its bit 0 is the first row."""
         bits |= int.from_bytes(self.done, "little")
         return replace(self, done=bits.to_bytes((self.rows + 7) // 8, "little") if bits else b"")
 
     def encode(self) -> bytes:
-        """As bytes for a queue."""
+        """Encode it as bytes for a queue."""
         header: dict[str, Any] = {"n": self.number, "f": self.first, "r": self.rows}
         if self.done:
             header["d"] = self.done.hex()
@@ -178,7 +178,7 @@ class Chunk:
         """Decode the output of `encode`.
 
         Raises:
-            ChunkError: it is something else, damaged, or beyond the limits above.
+            ChunkError: the data is not from `encode`, is damaged, or exceeds a limit.
         """
         try:
             magic, checksum, size = _HEAD.unpack_from(data)
@@ -214,18 +214,18 @@ class Chunk:
 def inline_chunks(
     rows: Iterable[Mapping[str, Any]], chunk_rows: int = CHUNK_ROWS, *, start: int = 0
 ) -> Iterator[Chunk]:
-    """Cut a source into inline chunks.
+    """Divide a source into inline chunks.
 
     Args:
-        rows: mappings of column to value.
-        chunk_rows: rows of a chunk.
-        start: chunks at its beginning that are left out, for they were made before.
+        rows: mappings of column names to values.
+        chunk_rows: rows per chunk.
+        start: the number of chunks at the beginning to leave out, because they were made before.
 
     Returns:
-        The chunks, made as they are taken.
+        An iterator that makes each chunk when it is requested.
 
     Raises:
-        ConfigurationError: a size that cannot be.
+        ConfigurationError: `chunk_rows` or `start` is out of range.
     """
     check(
         isinstance(rows, Iterable) and not isinstance(rows, str | bytes),
@@ -253,7 +253,7 @@ def _inline_chunks(rows: Iterable[Mapping[str, Any]], chunk_rows: int, start: in
 
 
 def _as_bytes(values: list[Any]) -> bytes | None:
-    """Values of lower-case hexadecimal digits, all of one length, as bytes."""
+    """Values of lower-case hexadecimal digits of one length as bytes; None for other values."""
     first = values[0]
     if type(first) is not str or len(first) < _RAW_DIGITS or len(first) % 2:
         return None

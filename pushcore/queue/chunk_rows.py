@@ -1,4 +1,4 @@
-"""From a chunk to its pushes, as `pushcore send` makes them of an audience: inline chunks, and those that refer to one."""
+"""From a chunk to its pushes, as `pushcore send` makes them from an audience: for inline chunks and chunks by reference."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from .errors import CampaignConflict
 from .references import ReferencedRows, ReferenceReader
 
 BAD: Final = "_bad"
-"""The column that says why a row could not be read, where there is one."""
+"""The column with the reason why a row could not be read."""
 ABSENT: Final = "_absent"
-"""The column with the names of the columns that a row lacks and other rows have."""
+"""The column with the names of the columns that a row does not have, while other rows do."""
 
 
 class ChunkRows:
     """Makes the pushes of a campaign's chunks, see `queue.pushes.Pushes`. Close it after the worker.
 
-    `template`: what makes the pushes.
+    `template`: makes a push from a row.
     """
 
     def __init__(self, template: Template) -> None:
@@ -38,9 +38,9 @@ class ChunkRows:
         """See `queue.pushes.Pushes`.
 
         Raises:
-            ChunkError: the chunk cannot be read.
-            SourceUnavailable: what it refers to cannot be read now.
-            CampaignConflict: this worker cannot read it at all, or the payload needs a column that is not there.
+            ChunkError: the chunk is damaged.
+            SourceUnavailable: the rows that it refers to cannot be read now.
+            CampaignConflict: this worker cannot read them at all, or the payload needs a column that does not exist.
         """
         if chunk.reference is None:
             return self._made(_Inline(chunk), [])
@@ -49,7 +49,7 @@ class ChunkRows:
     async def _of_reference(self, chunk: Chunk, info: CampaignInfo) -> list[Any]:
         source = self._shelf.source(chunk, info.options.get("audience"))
         pushes: list[Any] = []
-        rows = self._rows(source, pushes)  # which says the columns that are to be read
+        rows = self._rows(source, pushes)  # it selects the columns to read
         await self._shelf.load(source)
         pushes.extend(rows)
         return pushes
@@ -68,12 +68,12 @@ class ChunkRows:
             raise CampaignConflict(str(error)) from None
 
     def close(self) -> None:
-        """Close what was opened."""
+        """Close the opened files."""
         self._shelf.close()
 
 
 class _Inline:
-    """A chunk's own rows as an `Audience` of NDJSON has them."""
+    """The rows of an inline chunk, with the interface of an `Audience` of NDJSON."""
 
     columns = None
     name = "the campaign"
@@ -82,10 +82,10 @@ class _Inline:
         self._chunk = chunk
 
     def select(self, wanted: Collection[str]) -> None:
-        """All are there."""
+        """Does nothing: an inline chunk has all columns."""
 
     def records(self, on_bad: OnBad, shard: Shard = WHOLE) -> Iterator[tuple[int, dict[str, Any]]]:
-        """The rows that are to be sent, with their numbers."""
+        """The rows to send, with their numbers."""
         columns = self._chunk.columns()
         first = self._chunk.first
         for row in self._chunk.missing():

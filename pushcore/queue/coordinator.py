@@ -1,7 +1,7 @@
-"""`Coordinator`: makes a campaign of chunks, collects what became of them, and puts back what the queue has forgotten.
+"""`Coordinator`: publishes the chunks of a campaign, collects their results, and puts back chunks that the queue has lost.
 
-It has the ledger, and so there is one for each campaign; workers do not need it to go on. All that it does can be
-interrupted and done again.
+There is one per campaign, because it writes the ledger. Workers continue without it. Every operation can be interrupted and
+repeated.
 """
 
 from __future__ import annotations
@@ -28,23 +28,26 @@ from .protocol import Broker, QueueStats, overwrite
 BATCH: Final = 50
 """Chunks that are put at a time."""
 PAGE: Final = 100
-"""Results that are taken at a time, in one commit."""
+"""Results that are recorded at a time, in one commit."""
 WAIT: Final = 0.5
-"""Seconds to wait for results before the queue is looked at."""
+"""Seconds to wait for results before the state of the queue is checked."""
 BACK_OFF: Final = 0.5
-"""Seconds after the queue could not be reached."""
+"""Seconds until the next attempt after the queue was unreachable."""
 OBEYED: Final = 5.0
-"""Seconds in which all workers must have done what they were told."""
+"""Seconds in which all workers should obey a new state."""
 LOOK: Final = 0.1
-"""Seconds between two looks at what workers say of themselves."""
+"""Seconds between two readings of the heartbeats."""
 SPAN: Final = 60.0
-"""Seconds over which the rate is taken."""
+"""Seconds over which the rate is measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class CampaignStatus:
-    """A campaign at a glance. `rate`: outcomes a second over the last minute, or since it began. `left`: seconds to the
-    end at that rate, None when that cannot be told. `trip`: why its breaker stopped it, None when it did not."""
+    """The progress of a campaign.
+
+    `rate`: outcomes per second over the last minute, or since the beginning. `left`: seconds to the end at that rate, None if
+    it is unknown. `trip`: why the breaker stopped the campaign, None if it did not.
+    """
 
     name: str
     ledger: LedgerStatus
@@ -55,10 +58,10 @@ class CampaignStatus:
 
 
 class Coordinator:
-    """The one end of a campaign: `queue` and `ledger` are the caller's to close.
+    """Publishes, collects and controls one campaign. The caller closes `queue` and `ledger`.
 
     Args:
-        queue: see `open_queue`.
+        queue: of the campaign, see `open_queue`.
         ledger: of the same campaign.
     """
 
@@ -71,14 +74,14 @@ class Coordinator:
         self._samples: deque[tuple[float, int]] = deque()
 
     async def publish(self, chunks: Iterable[Chunk]) -> int:
-        """Enter the chunks into the ledger and put them; returns how many there are in all.
+        """Record the chunks in the ledger and put them on the queue; returns the number of all chunks of the campaign.
 
-        Was it interrupted, call it again: numbers that are known are passed over (make them with
-        `inline_chunks(rows, start=ledger.known)` to save the work).
+        After an interruption, call it again: chunks that the ledger has are left out. `inline_chunks(rows,
+        start=ledger.known)` makes only the missing ones.
 
         Raises:
             CampaignConflict: the queue has another campaign of this name.
-            QueueError: the queue took not all. Call it again.
+            QueueError: the queue did not take all chunks; call it again.
         """
         valid = isinstance(chunks, Iterable) and not isinstance(chunks, str | bytes | Mapping)
         check(valid, "chunks", "an iterable of chunks; inline_chunks makes them of rows", chunks)
@@ -96,7 +99,7 @@ class Coordinator:
         return self.ledger.known
 
     async def collect(self, wait: float = 0.0) -> int:
-        """Take all results that are there into the ledger; returns how many. Waits up to `wait` for the first one."""
+        """Record all available results in the ledger; returns their number. Waits up to `wait` seconds for the first one."""
         check_number("wait", wait, above=-math.inf)
         count = 0
         while delivered := await self.queue.results(PAGE, wait if not count else 0.0):
@@ -108,17 +111,19 @@ class Coordinator:
                 except ChunkError:
                     strays += 1
             self.ledger.record(results, strays)
-            await self.queue.collected(delivered)  # only now that they are on the disk
+            await self.queue.collected(delivered)  # only after they are on the disk
             count += len(delivered)
         return count
 
     async def reconcile(self) -> int:
-        """Put back every chunk that has no result and is not on the queue; returns how many. Repeats are possible where
-        the queue forgot that a chunk was done, losses are not."""
+        """Put back every chunk that has no result and is not on the queue; returns their number.
+
+        If the queue has lost the result of a chunk, its pushes are sent again. No push is lost.
+        """
         async with self._turn:
             await announce(self.queue, self.ledger.info)
             await set_state(self.queue, self.ledger.state)
-            # In this order: what is not present now and has a result had it before.
+            # In this order: if a chunk is not present and has a result, the result was there before.
             present = await self.queue.present()
             await self.collect()
             count = 0
@@ -131,10 +136,10 @@ class Coordinator:
             return count
 
     async def run(self) -> LedgerStatus:
-        """Collect until every row has an outcome, and reconcile at the start and whenever the queue is empty.
+        """Collect until every row has an outcome; reconcile at the start and whenever the queue is empty.
 
-        Returns also when the campaign is cancelled or its breaker has stopped it, as soon as no chunk is leased any more or
-        nothing has come for the queue's `idle` seconds. An outage of the queue is waited out.
+        If the campaign is cancelled or stopped by its breaker, it returns as soon as no chunk is leased, or no result has
+        arrived for the queue's `idle` seconds. During an outage of the queue it waits.
         """
         start = True
         heard = time.monotonic()
@@ -160,7 +165,7 @@ class Coordinator:
         if stats.results:
             return False
         if state is CampaignState.CANCELLED or await self._trip() is not None:
-            # A worker may have died with what it had leased, and not every queue tells what was given back from that.
+            # A worker may have died with leased chunks, and not every queue counts released chunks separately.
             return not stats.leased or silence > self.queue.idle
         if not stats.depth and not stats.leased and state is CampaignState.RUNNING:
             await self.reconcile()
@@ -173,30 +178,30 @@ class Coordinator:
     # --- orders -------------------------------------------------------------------------------------------------------
 
     async def pause(self) -> None:
-        """Workers begin nothing more, and wait for responses to what is in flight: within two seconds, as a rule."""
+        """Make workers send nothing more and wait, usually within two seconds. Requests in flight still get their responses."""
         await self._order(CampaignState.PAUSED)
 
     async def resume(self) -> None:
-        """After a pause, a cancellation, or a breaker's verdict whose cause was mended."""
+        """Continue after a pause, a cancellation, or a stop by the breaker."""
         await overwrite(self.queue, TRIP, b"")
         await self._order(CampaignState.RUNNING)
 
     async def cancel(self) -> None:
-        """Workers begin nothing more, give back what they have not sent, and end."""
+        """Make workers send nothing more, release unsent rows, and end."""
         await self._order(CampaignState.CANCELLED)
 
     async def _order(self, state: CampaignState) -> None:
-        self.ledger.state = state  # so that it survives the queue
+        self.ledger.state = state  # so that it is not lost with the queue
         await set_state(self.queue, state)
 
     async def obeyed(self, seconds: float = OBEYED) -> tuple[list[WorkerHeartbeat], list[WorkerHeartbeat]]:
         """Wait until all live workers obey the state of the campaign.
 
         Args:
-            seconds: to wait at most.
+            seconds: to wait, at most.
 
         Returns:
-            The last heartbeats of the workers that obey, and of those that do not or have sent none since the order.
+            The last heartbeats of the workers that obey, and of those that do not, or have sent none since the change.
         """
         deadline = time.monotonic() + seconds
         ordered = time.time()
@@ -224,7 +229,7 @@ class Coordinator:
         """The last heartbeat of each worker."""
         return await read_heartbeats(self.queue)
 
-    # --- looking ------------------------------------------------------------------------------------------------------
+    # --- status -------------------------------------------------------------------------------------------------------
 
     async def status(self) -> CampaignStatus:
         """The status of the campaign."""

@@ -1,15 +1,15 @@
 """The errors of a queue:
 
 QueueError                   (a PushcoreError) the root
-├── QueueUnavailable         it cannot be reached, went away, or did not answer in time: try again later
-├── QueueFull                it is out of memory or space; nothing that it has is lost: try again when there is room
-├── QueueReadOnly            it takes no writes: a replica, or a user who may only read
-├── QueueRefused             it does not permit this: name, password, rights, or a version that is too old
-├── SourceUnavailable        the rows that a chunk refers to cannot be read now: it is given back and tried again
+├── QueueUnavailable         it is unreachable, has disconnected, or did not respond in time: try again later
+├── QueueFull                it is out of memory or space; its content is kept: try again when there is space
+├── QueueReadOnly            it accepts no writes: a replica, or a user who may only read
+├── QueueRefused             it rejects the request: name, password, permissions, or a version that is too old
+├── SourceUnavailable        the rows that a chunk refers to cannot be read now: the chunk is released and tried again
 ├── CampaignConflict         the queue or the ledger has another campaign of this name, or a worker cannot send for it
-└── ChunkError               a chunk or a result cannot be read, or is larger than the queue takes
+└── ChunkError               a chunk or a result cannot be read, or is larger than the queue accepts
 
-Messages name the queue without its password.
+Messages contain the URL of the queue without its password.
 """
 
 from __future__ import annotations
@@ -19,36 +19,36 @@ from ..redaction import RedactedError
 
 
 class QueueError(RedactedError, PushcoreError):
-    """The root of what a queue can raise."""
+    """The root of the exceptions of a queue."""
 
 
 class QueueUnavailable(QueueError):
-    """Not now. Whether the last command was carried out is not known; every command may be given again."""
+    """The queue is unreachable now. It is unknown whether the last command was executed; every command may be repeated."""
 
 
 class QueueFull(QueueError):
-    """There is no room for this. What is there stays, and everything may be tried again."""
+    """The queue has no space. Its content is kept, and every command may be repeated."""
 
 
 class QueueReadOnly(QueueError):
-    """The queue takes no writes from us."""
+    """The queue accepts no writes from this client."""
 
 
 class QueueRefused(QueueError):
-    """The queue rejects the credentials, or not do this."""
+    """The queue rejects the credentials, or the request because of permissions or its version."""
 
 
 class SourceUnavailable(QueueError):
-    """The rows of a chunk cannot be read now. Raised by the function that makes the pushes; the chunk is then given back."""
+    """The rows of a chunk cannot be read now. Raised by the function that makes the pushes; the worker then releases the chunk."""
 
 
 class CampaignConflict(QueueError):
-    """Two campaigns of one name, or a worker with other credentials than the campaign needs."""
+    """There are two campaigns of one name, or a worker has other credentials than the campaign needs."""
 
 
 class ChunkError(QueueError):
-    """A chunk or a result is damaged or too large: it is set aside and reported, and not tried for ever."""
+    """A chunk or a result is damaged or too large: it is set aside and reported, and not tried again."""
 
 
 LATER = (QueueUnavailable, QueueFull)
-"""What waiting can cure."""
+"""Errors after which another attempt can succeed."""

@@ -1,9 +1,9 @@
-"""State that all workers of a campaign share through the queue's store: a rate, a breaker, a state.
+"""What all workers of a campaign share through the queue's store: the rate limit, the breaker, the state.
 
-The rate is lent in advance: a worker takes up to `BURST` seconds' worth of permits out of the common bucket, in one
-compare-and-set, and spends them without asking. What it has not spent after `HOLD` seconds is lost, and of a quota that
-much less is spent, so no window has more than the quota. Without the store no worker gets permits, and none sends faster
-than allowed. The bucket's clock is the wall clock: clocks that differ by a second cost a second, once.
+The rate limit is a common token bucket. A worker takes permits for up to `BURST` seconds in one compare-and-set and uses them
+without further requests. Permits that are not used within `HOLD` seconds are lost; they are not returned, so that no window
+of a quota gets more than the quota. While the store is unreachable no worker gets permits, so none exceeds the limit. The
+bucket uses the wall clock: if the clocks of two machines differ by a second, that costs one second, once.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from .protocol import Store, StoredValue
 from .tasks import end
 
 POLL: Final = 0.5
-"""Seconds between two looks at state and verdict."""
+"""Seconds between two readings of the state and the breaker's verdict."""
 HOLD: Final = 0.2
-"""Seconds for which permits are good once they are lent."""
+"""Seconds for which a worker may use permits that it has taken."""
 RETRY: Final = 0.02
-"""Seconds until a worker asks again that got no permits."""
+"""Seconds until the next attempt if there were no permits."""
 LONGEST: Final = 86_400.0
-"""Seconds for which a gate is closed at most, as `RateLimiter.close` has it."""
+"""Seconds for which a 429 stops sending, at most, as in `RateLimiter.close`."""
 QUOTA: Final = 60.0
-"""Rates that are counted over so many seconds or more are quotas."""
+"""A rate limit with a window of so many seconds or more is a quota."""
 
 _STATE: Final = struct.Struct("<6d")
 
 
 class Fleet:
-    """One worker's end of what they have in common. Use it in `async with`, and as `shared` of the worker's engine.
+    """Shares rate limit, breaker and state with the other workers. Use it in `async with`, and as `shared` of the engine.
 
-    `problem`: why the store could not be asked the last time, None when it could.
+    `problem`: the error of the last access to the store, None after a success.
 
     Args:
-        store: the campaign's queue.
-        clock: the wall clock, UNIX seconds.
+        store: the queue of the campaign.
+        clock: the wall clock, in UNIX seconds.
     """
 
     def __init__(self, store: Store, *, clock: Callable[[], float] = time.time) -> None:
@@ -57,11 +57,11 @@ class Fleet:
         self._clock = clock
         self._trip: Trip | None = None
         self._told = True
-        """Whether the breaker's verdict is stored for other workers."""
+        """Whether the breaker's verdict has been stored for the other workers."""
         self._limiters: dict[str, FleetLimiter] = {}
         self._wake = asyncio.Event()
         self._changed = asyncio.Event()
-        """Set after each look at the state."""
+        """Set each time the state has been read."""
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Fleet:
@@ -78,22 +78,22 @@ class Fleet:
             except QueueError as error:
                 self.problem = error
 
-    # --- what the engine asks -------------------------------------------------------------------------------------
+    # --- called by the engine -------------------------------------------------------------------------------------
 
     @property
     def paused(self) -> bool:
-        """Whether no worker is to send for now."""
+        """Whether the campaign is paused, so that no worker sends."""
         return self.state is CampaignState.PAUSED
 
     async def changed(self, known: CampaignState, seconds: float) -> CampaignState:
-        """Wait until the state is another than `known`, or so many seconds; the state then.
+        """Wait until the state differs from `known`, at most `seconds`.
 
         Args:
-            known: the state that the caller knows.
-            seconds: to wait at most.
+            known: the last state that the caller has seen.
+            seconds: to wait, at most.
 
         Returns:
-            The state then.
+            The state after that.
         """
         if self.state is known:
             self._changed.clear()
@@ -106,11 +106,11 @@ class Fleet:
 
     @property
     def trip(self) -> Trip | None:
-        """The reason why the whole campaign stops, if a worker has one."""
+        """The reason why the breaker of any worker has stopped the campaign; None if it has not."""
         return self._trip
 
     def stop(self, trip: Trip) -> Trip:
-        """Tell other workers to stop. The first reason that this worker knows is kept and returned."""
+        """Make the other workers stop. Returns the first reason that this worker has read or been given."""
         if self._trip is None:
             self._trip = trip
             self._told = False
@@ -118,14 +118,14 @@ class Fleet:
         return self._trip
 
     def limiter(self, name: str, limiter: RateLimiter) -> FleetLimiter:
-        """The limiter of a provider: all workers together send no faster than `limiter` says.
+        """The rate limiter of a provider for all workers together.
 
         Args:
             name: of the client, such as "fcm".
-            limiter: says the rate.
+            limiter: has the rate of all workers together.
 
         Returns:
-            The limiter to use.
+            The limiter for this worker.
         """
         shared = self._limiters.get(name)
         if shared is None:
@@ -133,7 +133,7 @@ class Fleet:
         return shared
 
     def peers(self) -> Peers | None:
-        """None: before the store had informed other workers, each would have enough responses itself."""
+        """None: workers do not share responses, because each has enough of its own before the store could report them."""
         return None
 
     # --- the store ------------------------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ class Fleet:
             self._trip = Trip.decode((await self._store.read(TRIP)).value)
 
     async def _tell(self) -> None:
-        """Store the breaker's verdict, unless another worker was first."""
+        """Store the breaker's verdict, unless another worker has stored one before."""
         assert self._trip is not None
         while True:
             note = await self._store.read(TRIP)
@@ -179,7 +179,7 @@ class Fleet:
 
 
 class FleetLimiter:
-    """A `Limiter` whose permits are lent by the store. `now` is the engine's clock, and of use for differences only."""
+    """A `Limiter` that takes its permits from the store. `now` is the engine's clock, used for differences only."""
 
     def __init__(
         self, name: str, limiter: RateLimiter, wake: Callable[[], None], clock: Callable[[], float]
@@ -190,17 +190,17 @@ class FleetLimiter:
         self._clock = clock
         self._bulk = max(int(limiter.rate.per_second * BURST), 1) if not limiter.rate.unlimited else 0
         self._discount = HOLD / QUOTA if limiter.rate.seconds >= QUOTA else 0.0
-        self._debt = 0.0  # permits that are to be withheld
+        self._debt = 0.0  # permits to deduct from the next ones
         self._stock = 0
         self._good_until = -math.inf
         self._closed_until = -math.inf
-        self._closing = -math.inf  # what the store is still to be told
-        self._refused = 0  # 429s without Retry-After that the store is still to be told
+        self._closing = -math.inf  # the end of a pause that is not stored yet
+        self._refused = 0  # 429s without Retry-After that are not stored yet
         self._pace = limiter.rate.per_second
         self._wanted = 0
         self._ask_at = -math.inf
 
-    # --- what the engine asks -------------------------------------------------------------------------------------
+    # --- called by the engine -------------------------------------------------------------------------------------
 
     def permits(self, wanted: int, now: float) -> int:
         """See `RateLimiter.permits`."""
@@ -231,7 +231,7 @@ class FleetLimiter:
         return 0.0 if self._stock or not self._bulk else max(self._ask_at - self._clock(), RETRY)
 
     def close(self, until: float, now: float) -> None:
-        """See `RateLimiter.close`: for every worker, as soon as the store knows."""
+        """See `RateLimiter.close`: for every worker, as soon as it is stored."""
         wall = self._clock()
         until = wall + min(max(until - now, 0.0), LONGEST)
         if until > self._closed_until:
@@ -240,7 +240,7 @@ class FleetLimiter:
             self._wake()
 
     def refused(self, retry_after: float | None, now: float) -> None:
-        """See `RateLimiter.refused`: for every worker, as soon as the store knows."""
+        """See `RateLimiter.refused`: for every worker, as soon as it is stored."""
         if retry_after is not None:
             self.close(now + retry_after, now)
         else:
@@ -252,19 +252,19 @@ class FleetLimiter:
         return max(self._gate(), 0.0)
 
     def allowed_rate(self, now: float) -> float:
-        """See `RateLimiter.allowed_rate`: that of all workers together, as the store had it last."""
+        """See `RateLimiter.allowed_rate`: of all workers together, as last read from the store."""
         return 0.0 if self._gate() > 0 else self._pace
 
     # --- the store ------------------------------------------------------------------------------------------------
 
     def patience(self) -> float:
-        """Seconds until `exchange` has something to do."""
+        """Seconds until `exchange` should be called."""
         if self._closing > -math.inf or self._refused:
             return 0.0
         return max(self._ask_at - self._clock(), RETRY / 4) if self._wanted else math.inf
 
     async def exchange(self, store: Store) -> None:
-        """Take permits out of the common bucket, and learn and tell when its gate is closed. Raises `QueueError`."""
+        """Take permits from the common bucket; read and store pauses of the provider. Raises `QueueError`."""
         while self._closing > -math.inf or self._refused or self._clock() >= self._ask_at:
             note = await store.read(self._key)
             now = self._clock()
@@ -278,7 +278,7 @@ class FleetLimiter:
             self._closed_until = max(now + limiter.closed(now), self._closed_until)
             changed = granted or refused or closing > -math.inf or not note.revision
             if changed and not await store.write(self._key, _STATE.pack(*limiter.state()), note.revision):
-                continue  # another worker was first
+                continue  # another worker has written in between
             self._closing = -math.inf if self._closing == closing else self._closing
             self._refused -= refused
             self._pace = limiter.allowed_rate(now)

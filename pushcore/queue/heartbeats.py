@@ -18,7 +18,7 @@ from .protocol import Store, overwrite
 WORKERS: Final = "workers"
 WORKER: Final = "worker-"
 MOST: Final = 1000
-"""The number of workers that are kept; after that, places are reused from the first on."""
+"""Workers in the list, at most; a further one replaces the first."""
 GONE: Final = "gone"
 """The state of a worker that has ended."""
 ALIVE: Final = 10.0
@@ -27,8 +27,11 @@ ALIVE: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class WorkerHeartbeat:
-    """A worker's last heartbeat. `place`: its number in the list. `state`: a value of `CampaignState`, "draining" or `GONE`.
-    `at`: UNIX seconds by its clock. `rows`: finished rows. `held`: leased chunks. `busy`: requests in flight."""
+    """A worker's last heartbeat.
+
+    `place`: its number in the list. `state`: a value of `CampaignState`, "draining" or `GONE`. `at`: UNIX seconds of its clock.
+    `rows`: finished rows. `held`: leased chunks. `busy`: requests in flight.
+    """
 
     name: str
     place: int

@@ -1,9 +1,9 @@
-"""The chunks that a worker has leased, and what becomes of them when a lease runs out.
+"""The chunks that a worker has leased.
 
-A lease lasts for the queue's `idle` seconds, and `extend` begins it anew. One that has run out (a worker that was stopped, a
-queue that was away) may be given to another worker, so rows of the chunk may be sent twice: the worker counts it as
-lost, sends on, and delivers; the ledger keeps the first outcome of each row. Where no other worker came in between, the
-queue leases the chunk to the same worker again, which only takes over the new lease.
+A lease lasts for the queue's `idle` seconds, and `extend` restarts it. It expires if the worker was stopped or the queue was
+unreachable. Then another worker may get the chunk, so that some rows are sent twice. A worker that has lost a lease counts
+it, continues with the chunk and delivers its result; the ledger keeps the first outcome of each row. If no other worker has
+got the chunk, the queue may lease it to the same worker again, which continues with the new lease.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ from .protocol import Broker, Lease
 
 
 class HeldChunk:
-    """A chunk that is leased and not delivered. `wanted`: how many of its rows are to be sent. `unsure`: how many earlier
-    leases ran out, whose workers may have sent any of these."""
+    """A leased chunk that is not delivered yet.
+
+    `wanted`: the number of its rows to send. `unsure`: the number of its expired leases; their workers may have sent any of
+    these rows.
+    """
 
     __slots__ = ("chunk", "delivered", "lease", "lock", "results", "since", "unsure", "wanted")
 
@@ -31,7 +34,7 @@ class HeldChunk:
         self.unsure = unsure
         self.results: list[Result] = []
         self.delivered = 0
-        """How many of the results the queue has already."""
+        """The number of results that the queue has already."""
         self.since = time.monotonic()
         self.lock = asyncio.Lock()
 
@@ -39,8 +42,8 @@ class HeldChunk:
 class Leases:
     """The chunks that one worker has leased.
 
-    `held`: by the chunk's number. `lost`: nonces of leases that became another worker's; the queue reports one at each
-    `extend` for as long as it is held.
+    `held`: by the chunk's number. `lost`: nonces of leases that another worker has now; the queue reports a lost lease at each
+    `extend` until the chunk is delivered.
     """
 
     def __init__(self, queue: Broker) -> None:
@@ -49,7 +52,7 @@ class Leases:
         self.lost: set[str] = set()
 
     def renewed(self, number: int, lease: Lease) -> bool:
-        """Whether this worker holds the chunk already; then its lease had run out, and this one takes its place."""
+        """Whether this worker has the chunk already. Then its lease has expired, and the new one replaces it."""
         held = self.held.get(number)
         if held is None:
             return False
@@ -57,15 +60,18 @@ class Leases:
         return True
 
     async def extend(self) -> None:
-        """Let all leases begin anew. Raises `QueueError`."""
+        """Extend all leases. Raises `QueueError`."""
         lost = await self._queue.extend([chunk.lease for chunk in self.held.values()])
         self.lost.update(lease.nonce for lease in lost)
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerReport:
-    """The report of a worker. `lost`: leases that expired while it had them; `aside`: chunks that could not be
-    sent; `released`: chunks that it gave back in part or in whole. `trip`: the breaker's verdict, if that ended it."""
+    """The report of a worker.
+
+    `lost`: leases that expired while it had them. `aside`: chunks that could not be sent. `released`: chunks that it released
+    completely or in part. `trip`: the breaker's verdict, if that ended the worker.
+    """
 
     chunks: int
     rows: int

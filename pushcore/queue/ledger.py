@@ -1,12 +1,12 @@
-"""`Ledger`: which chunks a campaign has, and what became of each row. A SQLite file at the coordinator, off the queue.
+"""`Ledger`: the chunks of a campaign and the outcome of each row, in a SQLite file of the coordinator, outside the queue.
 
-    campaign   its description, and whether all chunks are known yet               one row
+    campaign   its description, and whether all chunks are recorded                one row
     chunk      number, rows, the chunk's bytes until it is finished, which rows have an outcome
     part       outcomes of some rows of one chunk, as workers packed them
     seen       nonces of results that have been taken, so that two copies of one count once
 
-A row's first outcome stays; another one is a repeat and is counted. WAL and `synchronous=FULL`: what a method has
-written is on the disk when it returns. Every method raises `JournalError` where the file cannot be used.
+The first outcome of a row is kept; further ones are counted as repeats. WAL and `synchronous=FULL`: what a method has
+written is on the disk when it returns. Every method raises `JournalError` if the file cannot be used.
 """
 
 from __future__ import annotations
@@ -36,14 +36,17 @@ from .outcomes import ChunkResult, OutcomeBlock
 
 OPEN, FINISHED, ASIDE = 0, 1, 2
 _DOUBLED: Final = "\0doubled"
-"""In place of a nonce: pushes of the chunk that may have been sent by a worker whose lease ran out have been counted."""
+"""A nonce that marks a chunk: its pushes that a worker with an expired lease may have sent have been counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerStatus:
-    """The status of a campaign. `chunks` and `rows`: those that are known, all when `complete`. `aside`: chunks that could
-    not be sent. `repeats`: pushes that were sent more than once, or may have been because a lease ran out.
-    `strays`: results that belong to no chunk or are damaged."""
+    """The status of a campaign.
+
+    `chunks` and `rows`: those that are recorded; these are all if `complete`. `aside`: chunks that could not be sent.
+    `repeats`: pushes that were sent more than once, or may have been because a lease expired. `strays`: results that belong to
+    no chunk or are damaged.
+    """
 
     complete: bool
     began: float
@@ -64,7 +67,7 @@ class LedgerStatus:
 
 
 class Ledger:
-    """The ledger of one campaign: `create` or `open` it; close it. One process writes it, any may read."""
+    """The ledger of one campaign: `create` or `open` it, and close it. One process writes it, others may read it."""
 
     def __init__(self, path: str | os.PathLike[str], sql: sqlite3.Connection) -> None:
         self.path = os.fspath(path)
@@ -76,17 +79,17 @@ class Ledger:
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], info: CampaignInfo) -> Ledger:
-        """Begin a campaign, or go on with the one that is there, if it is the same.
+        """Make the ledger of a campaign, or open it if the file has the same campaign.
 
         Args:
             path: of its file.
-            info: of the campaign.
+            info: the description of the campaign.
 
         Returns:
             The ledger.
 
         Raises:
-            CampaignConflict: there is another campaign in the file.
+            CampaignConflict: the file has another campaign.
         """
         path = checked_path(path, "the path of the ledger")
         check_type("info", info, CampaignInfo, "a CampaignInfo")
@@ -125,10 +128,10 @@ class Ledger:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Ledger:
-        """Go on with a campaign, or look at it.
+        """Open the ledger of an existing campaign.
 
         Raises:
-            JournalError: there is no such file, or it is no ledger.
+            JournalError: the file does not exist, or it is not a ledger.
         """
         path = checked_path(path, "the path of the ledger")
         if not os.path.exists(path):
@@ -142,7 +145,7 @@ class Ledger:
             raise
 
     def close(self) -> None:
-        """Give the file up."""
+        """Close the file."""
         self._sql.close()
 
     def __enter__(self) -> Ledger:
@@ -155,22 +158,22 @@ class Ledger:
 
     @property
     def known(self) -> int:
-        """How many chunks are known: numbers 0 to this one less 1."""
+        """The number of recorded chunks; they are numbered from 0."""
         with self._explained():
             (count,) = self._sql.execute("select count(*) from chunk").fetchone()
         return int(count)
 
     @property
     def complete(self) -> bool:
-        """Whether all chunks are known."""
+        """Whether all chunks are recorded."""
         with self._explained():
             return bool(self._sql.execute("select complete from campaign").fetchone()[0])
 
     def add(self, chunks: Sequence[Chunk]) -> None:
-        """These exist. Numbers follow each other, and every chunk but the last has the campaign's size.
+        """Record further chunks. Their numbers continue those before, and all but the last have the campaign's chunk size.
 
         Raises:
-            JournalError: a chunk is not the next one.
+            JournalError: a chunk is not the next one, or has more rows than the chunk size.
         """
         size = self.info.chunk_rows
         number = self.known
@@ -185,12 +188,12 @@ class Ledger:
             sql.executemany("insert into chunk values (?, ?, ?, ?, ?, ?, ?, ?)", values)
 
     def finish(self) -> None:
-        """There are no more chunks than those that were added."""
+        """Record that all chunks have been added."""
         with self._transaction() as sql:
             sql.execute("update campaign set complete = 1")
 
     def unfinished(self, page: int = 100) -> Iterator[list[Chunk]]:
-        """The chunks that have rows without an outcome, those that are set aside excepted, with what is done marked."""
+        """Chunks with rows that have no outcome, without those that are set aside, `page` at a time; `done` is up to date."""
         last = -1
         while True:
             with self._explained():
@@ -207,21 +210,21 @@ class Ledger:
             yield chunks
 
     def next_epoch(self, least: int = 0) -> int:
-        """An epoch that was never used, `least` or later; it is on the disk before it is used."""
+        """A new epoch, at least `least`. It is on the disk when this returns."""
         with self._transaction() as sql:
             sql.execute("update campaign set epoch = max(epoch + 1, ?)", (least,))
             (epoch,) = sql.execute("select epoch from campaign").fetchone()
         return int(epoch)
 
     def aside(self) -> list[tuple[int, str]]:
-        """Numbers of the chunks that could not be sent, and why."""
+        """The numbers of the chunks that could not be sent, and the reasons."""
         with self._explained():
             return self._sql.execute(
                 "select number, reason from chunk where state = ? order by number", (ASIDE,)
             ).fetchall()
 
     def take_back(self, numbers: Iterable[int]) -> None:
-        """Try chunks again that were set aside: `reconcile` will put them back."""
+        """Make chunks that were set aside normal chunks again: `reconcile` will put them on the queue."""
         with self._transaction() as sql:
             sql.executemany(
                 "update chunk set state = ?, reason = null where number = ? and state = ?",
@@ -242,11 +245,11 @@ class Ledger:
     # --- outcomes -----------------------------------------------------------------------------------------------------
 
     def record(self, results: Sequence[ChunkResult], strays: int = 0) -> None:
-        """Take these, in one transaction.
+        """Record results, in one transaction.
 
         Args:
-            results: as the queue gave them.
-            strays: how many more could not be read.
+            results: from the queue.
+            strays: the number of further results that could not be read.
         """
         with self._transaction() as sql:
             text, repeats, before = sql.execute("select tally, repeats, strays from campaign").fetchone()
@@ -279,7 +282,7 @@ class Ledger:
         chunk: tuple[int, int, bytes, int],
         tally: OutcomeTally,
     ) -> tuple[int, int]:
-        """Keep one result. Returns how many of its rows had an outcome, and whether it is one of other rows."""
+        """Record one result. Returns the number of its rows that had an outcome already, and whether it is a stray."""
         first, rows, bits, state = chunk
         number = result.number
         if result.bad is not None:
@@ -289,7 +292,7 @@ class Ledger:
             )
             return 0, 0
         if not result.parts:
-            return 0, 0  # all its rows were delivered before
+            return 0, 0  # all its rows have been delivered in parts
         done = int.from_bytes(bits, "little")
         new = 0
         for part in result.parts:
@@ -329,10 +332,10 @@ class Ledger:
 
     @staticmethod
     def _repeats(sql: sqlite3.Connection, result: ChunkResult, repeated: int) -> int:
-        """How many pushes this result adds to those that were, or may have been, sent more than once.
+        """The number of pushes that this result adds to those that were, or may have been, sent more than once.
 
-        A worker whose lease ran out may have sent them, which the next one says (`doubled`); should the first one
-        deliver after all, its rows have an outcome, but have been counted.
+        A worker with an expired lease may have sent them; the next worker reports this as `doubled`. If the first worker
+        delivers later, its rows have an outcome already, but they have been counted before.
         """
         mark = result.number, _DOUBLED
         if result.doubled:
@@ -403,7 +406,7 @@ class Ledger:
 
 
 def _above(last: int, number: int) -> int:
-    """A number that must be above the last one, or a damaged index would be read without an end."""
+    """Return `number`; raise an error unless it is above `last`: a damaged index could otherwise cause an endless loop."""
     if not number > last:
         raise ValueError
     return number

@@ -1,4 +1,4 @@
-"""The SQLite file under a ledger: its tables, how it is opened, and what can go wrong with it."""
+"""The SQLite file of a ledger: its tables, how it is opened, and its errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 
 from ..errors import JournalError, PushcoreError
 
-APPLICATION: Final = 0x7075736C  # "pusl": what SQLite's own header says that this file is
+APPLICATION: Final = 0x7075736C  # "pusl": the application id in the header of the SQLite file
 VERSION: Final = 1
 WAIT: Final = 5.0
 """Seconds to wait for a lock."""
@@ -29,7 +29,7 @@ create table seen (number integer not null, nonce text not null, primary key (nu
 
 
 def connect(path: str | os.PathLike[str]) -> sqlite3.Connection:
-    """Open the file, or make it."""
+    """Open the file; it is created if it does not exist."""
     with explain(path):
         sql = sqlite3.connect(path, timeout=WAIT, isolation_level=None)
         try:
@@ -42,7 +42,7 @@ def connect(path: str | os.PathLike[str]) -> sqlite3.Connection:
 
 
 def check(path: str | os.PathLike[str], sql: sqlite3.Connection) -> None:
-    """Whether this is a ledger of ours. Raises `JournalError`."""
+    """Raise `JournalError` unless this is a ledger of this version."""
     with explain(path):
         (application,) = sql.execute("pragma application_id").fetchone()
         (version,) = sql.execute("pragma user_version").fetchone()
@@ -56,7 +56,7 @@ def check(path: str | os.PathLike[str], sql: sqlite3.Connection) -> None:
 
 @contextmanager
 def explain(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Errors of SQLite, and of what reads the values that it gives, as one sentence."""
+    """Raise errors of SQLite, and of decoding its values, as a `JournalError` with one sentence."""
     try:
         yield
     except sqlite3.Error as error:
@@ -71,5 +71,5 @@ def explain(path: str | os.PathLike[str]) -> Iterator[None]:
         raise JournalError(f"{os.fspath(path)} {words}") from error
     except PushcoreError:
         raise
-    except (ValueError, TypeError, LookupError, OverflowError) as error:  # a value that no ledger has
+    except (ValueError, TypeError, LookupError, OverflowError) as error:  # an invalid value
         raise JournalError(f"{os.fspath(path)} is damaged ({type(error).__name__})") from error

@@ -1,4 +1,4 @@
-"""From a URL to the adapter that speaks to it."""
+"""From a URL to the adapter for its broker."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ _REDIS: Final = frozenset(
 async def open_queue(
     url: str, campaign: str, *, idle: float = IDLE, access: Access | None = None, **options: Any
 ) -> RedisQueue | NatsQueue:
-    """The queue of a campaign, to be closed or used in `async with`.
+    """Connect to the queue of a campaign. Close it, or use it in `async with`.
 
-    `redis://`, `rediss://`, `unix://` and `valkey://` are Redis and Valkey; `redis+sentinel://HOST:PORT,HOST:PORT/SERVICE` is the
-    master that sentinels know, `redis+cluster://HOST:PORT,HOST:PORT` a cluster. `nats://` and `tls://` are NATS: several URLs
-    separated by commas, `?replicas=3` at their end for streams on three servers.
+    `redis://`, `rediss://`, `unix://` and `valkey://` are Redis and Valkey. `redis+sentinel://HOST:PORT,HOST:PORT/SERVICE` is the
+    master that Redis Sentinel names, `redis+cluster://HOST:PORT,HOST:PORT` a cluster. `nats://` and `tls://` are NATS: one URL
+    or several, separated by commas; `?replicas=3` at the end keeps copies on three servers.
 
     Args:
         url: of the server or servers.
         campaign: its name.
-        idle: seconds without a heartbeat after which a worker's chunks go to another.
-        access: passwords and certificates that do not stand in the URL.
-        options: the adapter's and its client library's.
+        idle: seconds after which a chunk is leased to another worker, if its worker has not extended the lease.
+        access: passwords and certificates that are not in the URL.
+        options: further options of the adapter and its client library.
 
     Returns:
-        The queue, connected.
+        The connected queue.
 
     Raises:
-        ConfigurationError: another scheme, no string, or the client library is not installed.
-        QueueError: it cannot be reached or used.
+        ConfigurationError: the URL is invalid or has another scheme, or the client library is not installed.
+        QueueError: the queue is unreachable or rejects the connection.
     """
     check_type("url", url, str, "a string such as redis://HOST:PORT")
     campaign_name(campaign)
@@ -62,7 +62,7 @@ async def open_queue(
         scheme = "redis" + scheme.removeprefix("valkey")
         url = scheme + url[url.index(":") :]
     if scheme in _REDIS:
-        from .brokers.redis import RedisQueue  # each adapter needs a library that the other does not
+        from .brokers.redis import RedisQueue  # only one of the client libraries need be installed
 
         return await RedisQueue.open(url, campaign, idle=idle, access=access, **options)
     if scheme in ("nats", "tls"):

@@ -1,8 +1,8 @@
-"""The results of a chunk: the outcomes of some of its rows, packed as in a journal. No I/O.
+"""The result of a chunk: the outcomes of some of its rows, in the format of a journal. No I/O.
 
 bytes = CRC-32 | length of header | header, JSON | bits and blob of each part
 header = {"n": number, "x": nonce, "w": worker, "t": UNIX seconds, "p": [[block, bits, blob], …], "c": tally,
-          "d": pushes that may have been doubled, where there are any}
+          "d": pushes that may have been sent twice, if there are any}
       or {"n": number or null, "x": nonce, "w": worker, "t": …, "bad": sentence} for a chunk that is set aside
 """
 
@@ -34,7 +34,7 @@ _BY_ROW: Final = attrgetter("push.row")
 
 @dataclass(frozen=True, slots=True)
 class OutcomeBlock:
-    """Outcomes of rows of one block of the journal's."""
+    """Outcomes of rows in one block of the journal's format."""
 
     block: int
     bits: bytes
@@ -42,7 +42,7 @@ class OutcomeBlock:
 
     @property
     def rows(self) -> int:
-        """Which rows, as an integer: bit n is row n + 1 of the campaign."""
+        """The rows, as an integer: bit n is row n + 1 of the campaign."""
         return bitmap(self.bits) << (self.block * BLOCK)
 
     def outcomes(self, prefix: str) -> list[Outcome]:
@@ -52,10 +52,11 @@ class OutcomeBlock:
 
 @dataclass(frozen=True, slots=True)
 class ChunkResult:
-    """A worker's result for a chunk. `number`: None if it could not be read. `bad`: why it is set aside.
+    """A worker's result for a chunk.
 
-    `nonce`: two copies of one result have the same. `tally`: its outcomes by platform, verdict and reason. `doubled`: how
-    many of its pushes may have been sent before by workers whose lease ran out, each as often as there were such.
+    `number`: of the chunk; None if it could not be read. `bad`: why the chunk is set aside. `nonce`: equal in all copies of one
+    result. `tally`: its outcomes by platform, verdict and reason. `doubled`: pushes that workers with expired leases may
+    have sent before; each push is counted once per such worker.
     """
 
     number: int | None
@@ -71,8 +72,11 @@ class ChunkResult:
     def of(
         cls, number: int, nonce: str, worker: str, results: Sequence[Result], prefix: str, unsure: int = 0
     ) -> ChunkResult:
-        """The outcomes of different rows. `prefix`: of the campaign's apns-ids, see `journal.id_prefix`. `unsure`: how many
-        earlier leases of the chunk ran out."""
+        """The outcomes of different rows as one result.
+
+        `prefix`: of the campaign's apns-ids, see `journal.id_prefix`. `unsure`: the number of earlier leases of the chunk that
+        expired.
+        """
         ordered = sorted(results, key=_BY_ROW)
         parts = []
         tally: OutcomeTally = Counter()
@@ -84,7 +88,7 @@ class ChunkResult:
         return cls(number, nonce, worker, time.time(), tuple(parts), tally, doubled=doubled)
 
     def encode(self) -> bytes:
-        """As bytes for a queue."""
+        """Encode it as bytes for a queue."""
         header: dict[str, Any] = {"n": self.number, "x": self.nonce, "w": self.worker, "t": self.at}
         if self.bad is not None:
             header["bad"] = self.bad[:MAX_SENTENCE]
@@ -102,7 +106,7 @@ class ChunkResult:
         """Decode the output of `encode`.
 
         Raises:
-            ChunkError: it is something else, or damaged.
+            ChunkError: the data is not from `encode`, or damaged.
         """
         try:
             checksum, size = _HEAD.unpack_from(data)
@@ -140,7 +144,7 @@ def _parts(lengths: list[list[int]], data: bytes) -> Iterator[OutcomeBlock]:
 
 
 def _entry(result: Result) -> OutcomeEntry:
-    """As `entry_of`, quickly for what nearly all are."""
+    """The same as `entry_of`, faster for the most frequent outcomes."""
     row: int = result.push.row
     if (
         result.verdict is ACCEPTED
@@ -156,7 +160,7 @@ def _entry(result: Result) -> OutcomeEntry:
 
 
 def _by_block(entries: list[OutcomeEntry]) -> Iterator[tuple[int, list[OutcomeEntry]]]:
-    """Those of each block of the journal's, in order."""
+    """The entries grouped by blocks of the journal's format, in order."""
     start = 0
     while start < len(entries):
         block = (entries[start][0] - 1) // BLOCK

@@ -1,13 +1,13 @@
-"""The interface of a queue, in three small protocols, and the data that passes through them.
+"""The interface of a queue in three small protocols, and their data.
 
     coordinator ──put──▶ WorkQueue ──lease──▶ worker: send, extend … ──done──▶ Outbox ──results──▶ ledger
 
-An adapter implements all three for one campaign (`Broker`) and proves it with `conformance.py`. The queue may forget
-anything, at the cost of repeats: what exists and what has a result is known to the ledger alone, which is not on it.
-What it may not do is to let a chunk go whose result it has not kept.
+An adapter implements all three for one campaign (`Broker`) and passes the checks of `conformance.py`. A queue may lose data:
+the ledger, which is not on the queue, has all chunks and results, and the cost is that pushes are sent twice. But a queue
+must not remove a chunk before it has stored the chunk's result.
 
-Every method raises `QueueUnavailable`, `QueueFull`, `QueueReadOnly` or `QueueRefused` for what stands in its way, and
-may be called again after each. All times are seconds.
+Every method may raise `QueueUnavailable`, `QueueFull`, `QueueReadOnly` or `QueueRefused`, and may be called again after
+that. All times are in seconds.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from ..errors import ConfigurationError
 from .chunk import Chunk
 
 IDLE: Final = 30.0
-"""Seconds without a sign of life after which a chunk is given to another worker; `extend` is called three times in it."""
+"""Seconds without `extend` after which a lease expires and another worker gets the chunk. Workers extend three times in it."""
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
 def campaign_name(name: str) -> str:
-    """The name, if it can be one on every queue. Raises `ConfigurationError`."""
+    """The name, if it is valid on every queue. Raises `ConfigurationError`."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ConfigurationError(
             f"a campaign's name has 1 to 64 letters, digits, hyphens and underscores, not {shown(name)}"
@@ -38,11 +38,10 @@ def campaign_name(name: str) -> str:
 
 @dataclass(slots=True, eq=False)
 class Lease:
-    """A chunk that is this worker's until it is done, released, or not extended in time.
+    """A chunk that a worker has leased, until it is done, released, or the lease expires.
 
-    `data`: the chunk's bytes, as they are on the queue, readable or not. `attempt`: 1 the first time. `handle`: the
-    adapter's own. `nonce`: tells the results of two leases of one chunk apart, and two copies of one result do not
-    differ in it.
+    `data`: the bytes of the chunk, which may be damaged. `attempt`: 1 for the first lease of the chunk. `handle`: for the
+    adapter. `nonce`: differs between the results of two leases of one chunk; all copies of one result have the same.
     """
 
     data: bytes
@@ -53,8 +52,11 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class QueueStats:
-    """`depth`: chunks that wait. `leased`: chunks at workers. `results`: results that are not collected. `oldest`:
-    seconds since the oldest chunk that is there was put, 0 when there is none."""
+    """The fill level of a queue.
+
+    `depth`: waiting chunks. `leased`: leased chunks. `results`: results that are not collected. `oldest`: seconds since the
+    oldest chunk on the queue was put, 0 if there is none.
+    """
 
     depth: int
     leased: int
@@ -63,14 +65,14 @@ class QueueStats:
 
 
 class DeliveredResult(NamedTuple):
-    """A result out of the queue. `handle`: the adapter's own."""
+    """A result from the queue. `handle`: for the adapter."""
 
     data: bytes
     handle: Any
 
 
 class StoredValue(NamedTuple):
-    """A value of the store. `revision`: 0 when there is none, and another after each change."""
+    """A value of the store. `revision`: 0 if there is no value; it differs after each change."""
 
     value: bytes
     revision: int
@@ -84,68 +86,69 @@ class WorkQueue(Protocol):
 
     @property
     def idle(self) -> float:
-        """Seconds without `extend` after which a lease may be another's."""
+        """Seconds without `extend` after which a lease expires."""
 
     async def put(self, chunks: Sequence[Chunk], epoch: int = 0) -> int:
-        """Add chunks, in the order of their numbers; what has been put in this epoch is not added again.
+        """Add chunks, in the order of their numbers. A chunk that has been put in this epoch is not added again.
 
-        Returns how many were added. `epoch`: 0 at first; `reconcile` takes a higher one each time. Several calls of
-        an epoch may overlap, and an interrupted one is simply made again. Raises `ChunkError` for one that is larger
-        than the queue takes.
+        Returns the number of added chunks. `epoch`: 0 at first; `reconcile` uses a higher one each time. Calls with the same
+        epoch may overlap, and an interrupted call can be repeated. Raises `ChunkError` for a chunk that is larger than the
+        queue accepts.
         """
 
     async def epoch(self) -> int:
-        """The highest epoch that a chunk was put in, as far as the queue knows; the next one must be higher."""
+        """The highest epoch of the chunks on the queue; the next one must be higher."""
 
     async def lease(self, n: int, wait: float) -> list[Lease]:
-        """At most `n` chunks: those that no worker has leased, or whose worker did not extend the lease for `idle` seconds.
+        """Lease at most `n` chunks that are not leased, or with a lease that has expired.
 
-        Waits up to `wait` for the first one, and for no more than that. An empty list when there is none.
+        Waits up to `wait` seconds for the first one, and does not wait for more. Returns an empty list if there is none.
         """
 
     async def extend(self, leases: Sequence[Lease]) -> list[Lease]:
-        """A sign of life. Returns those that are another's by now, as far as the queue can tell."""
+        """Restart the time of leases. Returns the leases that another worker has by now, as far as the queue reports it."""
 
     async def done(self, lease: Lease, result: bytes) -> None:
-        """Keep the result and let the chunk go. At no time is neither of them kept, whatever is killed.
+        """Store the result and remove the chunk. If anything is killed meanwhile, at least one of the two is stored.
 
-        Also when the lease has been lost: then both have a result, and the ledger takes the first.
+        It is also called after the lease was lost. Then there are two results, and the ledger uses the first.
         """
 
     async def release(self, lease: Lease, delay: float = 0.0) -> None:
-        """Give the chunk back; it can be leased again after `delay` seconds (at most `idle`)."""
+        """Release the chunk; it can be leased again after `delay` seconds (at most `idle`)."""
 
     async def stats(self) -> QueueStats:
-        """The fill level; all figures are of about the same moment."""
+        """The fill level; all figures are from about the same moment."""
 
 
 class Outbox(Protocol):
     """The queue of results between workers and the ledger."""
 
     async def report(self, result: bytes, nonce: str) -> None:
-        """Keep a result of a chunk that is not done yet. The same `nonce` twice may be one result."""
+        """Store a result of a chunk that is not done yet. Two results with the same `nonce` may be stored as one."""
 
     async def results(self, n: int, wait: float) -> list[DeliveredResult]:
-        """At most `n` results that were not collected, the oldest first; waits up to `wait` for the first one.
+        """At most `n` results that were not collected, the oldest first; waits up to `wait` seconds for the first one.
 
-        One reader at a time. What is not `collected` comes again, if only after `idle` seconds or a new connection.
+        Only one reader at a time. Results that are not `collected` are returned again, at the latest after `idle` seconds or
+        by a new connection.
         """
 
     async def collected(self, results: Sequence[DeliveredResult]) -> None:
-        """The ledger has these: forget them."""
+        """Remove results that the ledger has recorded."""
 
     async def present(self) -> set[int]:
-        """Numbers of the chunks that are there, waiting or leased. What is there throughout the call is among them."""
+        """The numbers of all chunks on the queue, waiting or leased: at least those that are there during the whole call."""
 
 
 class Store(Protocol):
-    """A few small values that all have in common: the campaign's state, the rate, the breaker's verdict."""
+    """A few small values shared by all workers and the coordinator: the campaign's state, the rate, the breaker's verdict."""
 
     async def read(self, name: str) -> StoredValue:
-        """The value of this name; `NOTHING` when there is none."""
+        """The value with this name; `NOTHING` if there is none."""
 
     async def write(self, name: str, value: bytes, revision: int) -> bool:
-        """Set it if it has still this revision, 0 for "if there is none". False if another writer was first."""
+        """Set a value if its revision is still `revision`; 0: if there is no value. False if another writer was first."""
 
 
 class Broker(WorkQueue, Outbox, Store, Protocol):
@@ -156,14 +159,14 @@ class Broker(WorkQueue, Outbox, Store, Protocol):
         """The campaign's name."""
 
     async def close(self) -> None:
-        """Give up the connection. What was leased and not released comes back after `idle` seconds."""
+        """Close the connection. Leases that were not released expire after `idle` seconds."""
 
     async def destroy(self) -> None:
         """Remove everything of this campaign from the queue."""
 
 
 async def overwrite(store: Store, name: str, value: bytes) -> None:
-    """Set a value of the store, also while other processes write it."""
+    """Set a value of the store, whatever its revision is; other processes may write it at the same time."""
     while True:
         note = await store.read(name)
         if (note.revision and note.value == value) or await store.write(name, value, note.revision):

@@ -1,4 +1,4 @@
-"""Pushes that know their row, out of the columns of inline chunks: the plainest way from a chunk to what is sent."""
+"""Pushes with the number of their row, made from the columns of inline chunks: the simplest way from a chunk to pushes."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from .chunk import Chunk
 from .errors import ChunkError
 
 _OPTIONS: Final = ("topic", "push_type", "priority", "expiration", "collapse_id")
-"""What every push of a campaign may have in common."""
+"""The options that all pushes of a campaign can share."""
 
 Pushes = Callable[[Chunk, CampaignInfo], Iterable[Any] | Awaitable[Iterable[Any]]]
-"""What a worker asks for the pushes of a chunk: one for each of `chunk.missing()`, with its number in `row`. A row that
-can be no push is a `Result` instead, whose push has the row. What it raises sets the chunk aside, but for
-`SourceUnavailable`, for which it is given back, and `CampaignConflict`, which ends the worker."""
+"""Makes the pushes of a chunk for a worker: one for each row of `chunk.missing()`, with the row's number in its attribute
+`row`. If a row cannot be a push, it returns a `Result` instead; the push of that result has the row. An exception sets the
+chunk aside, with two exceptions: after `SourceUnavailable` the chunk is released, `CampaignConflict` ends the worker."""
 
 
 class NumberedNotification(Notification):
-    """A push to APNs that knows its row."""
+    """A push to APNs with the number of its row."""
 
     __slots__ = ("row",)
 
@@ -35,19 +35,19 @@ Payload = dict[str, Any] | bytes | Aps | Callable[[dict[str, Any]], dict[str, An
 
 
 def notifications(payload: Payload, *, column: str = "token", **options: Any) -> Pushes:
-    """For inline chunks with a `column` of APNs tokens.
+    """The `pushes` argument of a `Worker` for inline chunks with a column of APNs tokens.
 
     Args:
-        payload: one for all, or a function of a row's columns.
-        column: the one with the token.
-        options: what else `Notification` takes, the same for all. The apns-id follows from campaign and row, so
-            that a repeat can be told in any log.
+        payload: one payload for all rows, or a function that gets the columns of a row and returns its payload.
+        column: the name of the column with the tokens.
+        options: further arguments of `Notification`, the same for all rows. The apns-id is derived from campaign and row, so
+            that logs show whether a push was sent twice.
 
     Returns:
-        What a `Worker` takes as `pushes`.
+        A function for `Worker(pushes=...)`.
 
     Raises:
-        ConfigurationError: an argument is of a wrong type.
+        ConfigurationError: an argument has a wrong type.
     """
     valid = isinstance(payload, dict | bytes | Aps) or callable(payload)
     check(valid, "payload", "a dict, JSON in bytes, an Aps, or a function of a row's columns", payload)

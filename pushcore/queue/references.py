@@ -1,7 +1,7 @@
-"""Chunks that name their rows instead of carrying them: how they are made, and how a worker reads exactly those rows.
+"""Chunks by reference: they name their rows in a file instead of containing them. How they are made and read.
 
-A stretch of CSV or NDJSON is bytes, with a hash of them; of Parquet it is rows, with a fingerprint of the file. What
-was changed since the campaign was made is rejected, because rows can no longer be assigned.
+A reference to CSV or NDJSON is a range of bytes with their hash; a reference to Parquet is a range of rows with a fingerprint
+of the file. A file that has changed since the campaign was made is rejected, because its rows may have other numbers.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from .chunk import MAX_BYTES, MAX_COLUMNS, Chunk, Reference
 from .errors import CampaignConflict, ChunkError, SourceUnavailable
 
 READERS: Final = 8
-"""Stretches of a text that are read at a time."""
+"""Ranges of a text file that are read at a time."""
 
 
 def described(audience: Audience) -> dict[str, Any]:
-    """The description of an audience that chunks refer to, for the campaign's options."""
+    """The description of an audience for chunks by reference; it becomes part of the campaign's options."""
     return {"form": audience.form, "columns": audience.columns}
 
 
 def reference_chunks(audience: Audience, path: str, rows: int, *, start: int = 0) -> Iterator[Chunk]:
-    """Chunks of so many rows of an audience at `path`. `start`: how many at its beginning are left out.
+    """Chunks of `rows` rows each of the audience at `path`. `start`: the number of chunks at the beginning to leave out.
 
-    Raises `OSError`, and `BadInput` where it cannot be read in parts.
+    Raises `OSError`, and `BadInput` if the audience cannot be read in parts.
     """
     uri = path if is_url(path) else os.path.abspath(path)
     unit = "rows" if audience.form == PARQUET else "bytes"
@@ -52,7 +52,7 @@ def reference_chunks(audience: Audience, path: str, rows: int, *, start: int = 0
 
 
 class ReferencedRows:
-    """The rows that a chunk refers to, as an `Audience` has them, once `load` has read them. `wanted`: columns to read."""
+    """The rows that a chunk refers to, with the interface of an `Audience`, after `load`. `wanted`: the columns to read."""
 
     def __init__(self, chunk: Chunk, name: str, columns: list[str] | None) -> None:
         assert chunk.reference is not None
@@ -75,7 +75,7 @@ class ReferencedRows:
         return self.columns.index(column)
 
     def records(self, on_bad: OnBad, shard: Shard = WHOLE) -> Iterator[tuple[int, Any]]:
-        """The rows that are to be sent, with their numbers in the campaign."""
+        """The rows to send, with their numbers in the campaign."""
         before = self.chunk.first - 1
         missing = frozenset(self.chunk.missing())
 
@@ -97,7 +97,7 @@ class ReferencedRows:
 
 
 class ReferenceReader:
-    """Reads referenced rows for a worker. It keeps files open; close it."""
+    """Reads the rows of chunks by reference for a worker. It keeps files open; close it."""
 
     def __init__(self) -> None:
         self._parquets: dict[str, ParquetRows] = {}
@@ -106,9 +106,9 @@ class ReferenceReader:
         self._read_before = False
 
     def source(self, chunk: Chunk, audience: Any) -> ReferencedRows:
-        """The rows of a chunk by reference, of an audience that was `described`, still to be loaded.
+        """The rows of a chunk by reference, before they are loaded. `audience`: the output of `described`.
 
-        Raises `ChunkError` where that makes no sense.
+        Raises `ChunkError` if chunk and audience do not fit together.
         """
         where = chunk.reference
         assert where is not None
@@ -130,13 +130,13 @@ class ReferenceReader:
         """Read the rows, in a thread.
 
         Raises:
-            ChunkError: they are not what they were when the campaign was made.
+            ChunkError: they have changed since the campaign was made.
             SourceUnavailable: they cannot be read now.
-            CampaignConflict: nothing could be read from the first.
+            CampaignConflict: this worker has never been able to read the file.
         """
         text = source.where.unit == "bytes"
         if self._pool is None:
-            # Of Parquet one after the other, so that a batch serves many chunks.
+            # Parquet is read by one thread, so that one batch of rows serves many chunks.
             self._pool = ThreadPoolExecutor(READERS if text else 1, thread_name_prefix="pushcore chunks")
         read = self._text if text else self._rows
         try:

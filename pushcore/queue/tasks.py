@@ -1,4 +1,4 @@
-"""Tasks that talk to a queue, and how they are ended."""
+"""How tasks that use a queue are ended."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Collection
 from typing import Any, Final
 
 AGAIN: Final = 0.05
-"""Seconds until a task that has not ended is cancelled once more."""
+"""Seconds until a task that has not ended is cancelled again."""
 
 
 async def end(tasks: Collection[asyncio.Future[Any]]) -> None:
-    """Cancel them until they have ended; what they raised is lost.
+    """Cancel tasks until they have ended; their exceptions are ignored.
 
-    Once is not enough: both client libraries use `asyncio.wait_for`, which before Python 3.12 forgets a cancellation that
-    arrives together with the answer (python/cpython#86296).
+    One cancellation is not enough: both client libraries use `asyncio.wait_for`, which loses a cancellation that arrives
+    together with the response before Python 3.12 (python/cpython#86296).
     """
     pending = {task for task in tasks if not task.done()}
     while pending:

@@ -1,10 +1,11 @@
-"""`Worker`: leases chunks, sends their pushes through an engine, and delivers the outcomes before it lets a chunk go.
+"""`Worker`: leases chunks, sends their pushes through an engine, and delivers the outcomes.
 
-    lease ──▶ source ──▶ PushEngine.send_many ──▶ results, by chunk ──▶ deliver: result kept, chunk gone
+    lease ──▶ source ──▶ PushEngine.send_many ──▶ results, by chunk ──▶ deliver: result stored, chunk removed
                               renewal: extend the leases; deliver known outcomes of slow chunks
 
-It holds at most the engine's window and one chunk of rows without a delivered outcome. If it is killed, other workers
-repeat the rows that it had leased and not delivered. While the queue is unreachable it sends the rows that it has, waits, and delivers then.
+Its rows without a delivered outcome are at most the engine's window and one chunk. If it is killed, other workers send the
+rows again that it had leased and not delivered. While the queue is unreachable it sends its leased rows, waits, and delivers
+their outcomes later.
 """
 
 from __future__ import annotations
@@ -38,23 +39,23 @@ from .pushes import Pushes
 from .tasks import end
 
 WAIT: Final = 0.5
-"""Seconds that one lease waits for a chunk; as often the worker looks whether it is to end."""
+"""Seconds that one lease waits for a chunk; after that the worker checks whether it must end."""
 LINGER: Final = 2.0
-"""Seconds after which the outcomes so far of a chunk are delivered, because some of its rows wait for another try."""
+"""Seconds after which the available outcomes of a chunk are delivered, if some of its rows wait for a retry."""
 MAX_HELD: Final = 1000
-"""Chunks that are held at a time, most of them for a few rows that wait."""
+"""Leased chunks at a time, at most; most of them only have a few rows that wait for a retry."""
 MAX_ATTEMPTS: Final = 20
-"""Leases of one chunk before it is set aside: perhaps it kills its workers."""
+"""Leases of one chunk after which it is set aside: it may be the cause of crashes."""
 DELIVERERS: Final = 4
-"""Chunks that are delivered at a time, so that a distant queue does not hold the sending up."""
+"""Chunks that are delivered at a time, so that a slow connection to the queue does not slow down sending."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
-"""Seconds between two attempts of an operation that the queue could not do."""
+"""Seconds between two attempts of an operation that has failed at the queue."""
 HEARTBEAT: Final = 1.0
 """Seconds between two heartbeats."""
 CANCEL: Final = 0.5
-"""Seconds in which leased rows may finish after the campaign was cancelled; the rest is given back."""
+"""Seconds in which leased rows may finish after the campaign was cancelled; the others are released."""
 GIVE_UP: Final = 30.0
-"""Seconds after a drain's grace in which a queue must come back that is away."""
+"""Seconds after the grace of a drain in which an unreachable queue must become reachable again."""
 
 log = logging.getLogger("pushcore.queue")
 
@@ -62,19 +63,18 @@ T = TypeVar("T")
 
 
 class Worker:
-    """One worker of one campaign. `run` it; `drain` it from a signal handler, and do not close its engine before
-    it ends.
+    """One worker of one campaign. Call `run`; call `drain` from a signal handler. Do not close the engine before `run` returns.
 
     Args:
         queue: of the campaign, open.
-        engine: open, and made with `shared=fleet`, so that rate and breaker hold for all.
-        fleet: what the workers have in common.
-        pushes: see `pushes.Pushes`.
-        window: rows that are sent ahead of the delivery of their outcomes, the engine's unless given.
-        offers: what the campaign's `needs` are compared with.
-        name: for results and logs.
-        linger: seconds that outcomes wait to be delivered together.
-        on_state: told of the campaign's state when it changes.
+        engine: open, and made with `shared=fleet`, so that rate limit and breaker are those of all workers together.
+        fleet: the state that the workers share, open.
+        pushes: a function that makes the pushes of a chunk, for example from `notifications`.
+        window: rows without a delivered outcome, at most; None: the window of the engine.
+        offers: the credentials of this worker, which are compared with the campaign's `needs`.
+        name: of the worker, in results and logs; None: host and process id.
+        linger: seconds after which the available outcomes of an unfinished chunk are delivered.
+        on_state: called with the new state of the campaign when it changes.
     """
 
     def __init__(
@@ -111,12 +111,12 @@ class Worker:
         self._leases = Leases(queue)
         self._held = self._leases.held
         self._owed = 0
-        """Rows of held chunks whose outcome has not been delivered."""
+        """Rows of leased chunks without a delivered outcome."""
         self._finished: asyncio.Queue[HeldChunk] = asyncio.Queue()
         self._wake = asyncio.Event()
         self._fetching: asyncio.Future[list[list[Any]]] | None = None
         self._unread = False
-        """Whether rows that a chunk refers to could not be read just now."""
+        """Whether the last attempt to read the rows of a reference has failed."""
         self._draining = False
         self._deadline = float("inf")
         self._error: BaseException | None = None
@@ -126,9 +126,9 @@ class Worker:
         self._prefix: str
 
     def drain(self, grace: float = GIVE_UP) -> None:
-        """Lease nothing more, and finish what is leased: in `grace` seconds; what has no outcome then is given back.
+        """Lease no more chunks, and finish the leased ones within `grace` seconds; rows without an outcome are then released.
 
-        For that the engine is closed, which ends pushes that wait for another try. In the event loop's thread.
+        After `grace` the engine is closed, which ends pushes that wait for a retry. Call it in the thread of the event loop.
         """
         self._deadline = min(self._deadline, time.monotonic() + grace + GIVE_UP)
         self._draining = True
@@ -145,7 +145,7 @@ class Worker:
 
         Raises:
             CampaignConflict: this worker cannot send for the campaign.
-            QueueError: the queue refuses us, or did not come back in time for a drain.
+            QueueError: the queue rejects this worker, or stayed unreachable until the end of a drain.
         """
         tasks: list[asyncio.Task[None]] = []
         trip: Trip | None = None
@@ -189,13 +189,13 @@ class Worker:
                     self._finished.put_nowait(mine)
 
     def _given_up(self, mine: HeldChunk) -> bool:
-        """Whether pushes may be among them that the engine's end kept from being sent: `_settle` looks at those."""
+        """Whether the end of the engine may have kept some of the pushes from being sent: `_settle` handles those."""
         if not self._draining and self._fleet.trip is None:
             return False
         return any(result.retryable for result in mine.results[mine.delivered :])
 
     async def _source(self) -> AsyncIterator[list[Any]]:
-        """The pushes, chunk by chunk, as far as there is room for them."""
+        """The pushes, chunk by chunk, within the window."""
         size = self._info.chunk_rows
         pause = delay = FIRST_PAUSE
         while not self._over():
@@ -205,7 +205,7 @@ class Worker:
             if n < 1 or self._fleet.state is CampaignState.PAUSED:
                 await self._woken(WAIT)
                 continue
-            # A task of its own: when the engine takes no more, `_settle` gives back what it brings.
+            # A separate task: if the engine takes no more pushes, `_settle` releases the chunks that it leases.
             self._fetching = asyncio.ensure_future(self._fetch(n, delay))
             await asyncio.wait([self._fetching])
             try:
@@ -235,7 +235,7 @@ class Worker:
             pass
 
     async def _described(self) -> CampaignInfo | None:
-        """The campaign's description, as soon as there is one; None when this worker is to end before."""
+        """Wait for the campaign's description; None if this worker must end before."""
         while not self._over():
             info = await self._patiently(lambda: read_info(self._queue))
             if info is not None:
@@ -246,14 +246,14 @@ class Worker:
     # --- chunks ---------------------------------------------------------------------------------------------------
 
     async def _fetch(self, n: int, delay: float) -> list[list[Any]]:
-        """Lease at most so many chunks, and make the pushes of each."""
+        """Lease at most `n` chunks, and make the pushes of each."""
         leases = await self._queue.lease(n, WAIT)
         opening = [asyncio.ensure_future(self._open(lease, delay)) for lease in leases]
-        await asyncio.gather(*opening, return_exceptions=True)  # so that none is left behind
+        await asyncio.gather(*opening, return_exceptions=True)  # so that no task remains
         return [pushes for task in opening if (pushes := task.result())]
 
     async def _open(self, lease: Lease, delay: float) -> list[Any] | None:
-        """The pushes of a chunk that was leased; None when there is nothing to send, or not within `delay` seconds."""
+        """The pushes of a leased chunk; None if there is nothing to send, or not within `delay` seconds."""
         number = None
         try:
             chunk = Chunk.decode(lease.data)
@@ -289,7 +289,7 @@ class Worker:
             raise ChunkError(
                 f"chunk {chunk.number} should have {len(wanted)} rows to send, and has {len(rows)} or different ones"
             )
-        if self._leases.renewed(chunk.number, lease):  # its lease ran out while the rows were read
+        if self._leases.renewed(chunk.number, lease):  # its lease expired while the rows were read
             return None
         held = self._held[chunk.number] = HeldChunk(lease, chunk, len(wanted), unsure)
         pushes = []
@@ -304,7 +304,7 @@ class Worker:
         return pushes
 
     async def _unsure(self, lease: Lease, number: int) -> int:
-        """The number of earlier leases of a chunk that expired, so that their workers may have sent its rows."""
+        """The number of earlier leases of a chunk that expired; their workers may have sent its rows."""
         if lease.attempt < 2:
             return 0
         note = await self._patiently(lambda: self._queue.read(f"{RELEASED}{number}"))
@@ -313,7 +313,7 @@ class Worker:
     async def _give_back(
         self, lease: Lease, number: int | None, delay: float = 0.0, unsure: int | None = None
     ) -> None:
-        """`number`: of the chunk, None where that is not known. `unsure`: as `_unsure` had it."""
+        """Release the chunk. `number`: of the chunk, None if unknown. `unsure`: the result of `_unsure`, if it is known."""
         if number is not None:
             if unsure is None:
                 unsure = await self._unsure(lease, number)
@@ -336,7 +336,7 @@ class Worker:
             self._finished.task_done()
 
     async def _finish(self, held: HeldChunk) -> None:
-        """All rows have an outcome: deliver what the queue has not, and let the chunk go."""
+        """All rows have an outcome: deliver those that the queue does not have, and remove the chunk."""
         number = held.chunk.number
         async with held.lock:
             data = self._packed(held, held.lease.nonce, held.results[held.delivered :])
@@ -347,9 +347,9 @@ class Worker:
         self._rows += held.wanted
 
     async def _keep_part(self, held: HeldChunk, *, last: bool = False) -> None:
-        """Deliver outcomes of a chunk that has rows left, and record which rows for its next worker.
+        """Deliver the outcomes of an unfinished chunk, and record their rows for its next worker.
 
-        `last`: pushes were given up that may still be sent, and what became of these is no outcome.
+        `last`: the engine has ended. Retryable outcomes are left out then: another worker sends those pushes again.
         """
         async with held.lock:
             chunk = held.chunk
@@ -371,7 +371,7 @@ class Worker:
             self._settled(len(results))
 
     def _settled(self, rows: int) -> None:
-        """So many more rows have their outcome on the queue, and as many rows may follow."""
+        """The outcomes of `rows` more rows are delivered, so as many new rows may be leased."""
         self._owed -= rows
         self._wake.set()
 
@@ -380,7 +380,7 @@ class Worker:
         return ChunkResult.of(number, nonce, self.name, results, self._prefix, held.unsure).encode()
 
     async def _settle(self) -> None:
-        """Deliver what is finished, and give back the rest with what is known of it."""
+        """Deliver finished chunks; deliver the outcomes of the others and release them."""
         if self._fetching is not None:
             await asyncio.gather(self._fetching, return_exceptions=True)
         while self._finished.qsize() or any(held.lock.locked() for held in self._held.values()):
@@ -398,7 +398,7 @@ class Worker:
             raise self._error
 
     async def _follow(self) -> None:
-        """Obey the campaign's state, and tell all who look that this worker is there and does."""
+        """Obey the campaign's state, and write heartbeats with the state that this worker obeys."""
         state, told, heartbeat = CampaignState.RUNNING, "", await self._registered()
         try:
             while True:
@@ -428,7 +428,7 @@ class Worker:
         return await self._patiently(lambda: register(self._queue, self.name))
 
     async def _beat(self) -> None:
-        """Signs of life, three in the time that a lease lasts; and outcomes of chunks that take long."""
+        """Extend the leases, three times within `idle` seconds, and deliver the available outcomes of slow chunks."""
         extended = time.monotonic()
         while True:
             every = self._queue.idle / 3
@@ -439,16 +439,16 @@ class Worker:
                     await self._leases.extend()
                     extended = time.monotonic()
                 except (*LATER, QueueReadOnly):
-                    continue  # at the next beat, which comes in time
+                    continue  # until the next round, which is in time
             for chunk in held:
                 done = len(chunk.results) == chunk.wanted
                 if not done and time.monotonic() - chunk.since > self._linger:
                     await self._keep_part(chunk)
 
-    # --- patience -------------------------------------------------------------------------------------------------
+    # --- retries --------------------------------------------------------------------------------------------------
 
     async def _patiently(self, do: Callable[[], Awaitable[T]]) -> T:
-        """Do it, again and again while the queue is away, full or being replaced."""
+        """Call `do`, again and again while the queue is unreachable, full or being replaced."""
         pause = FIRST_PAUSE
         while True:
             try:

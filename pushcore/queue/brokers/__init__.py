@@ -1,1 +1,1 @@
-"""The brokers that carry a queue, and the checks that each of them passes."""
+"""One adapter for each broker, and the checks that all of them pass."""

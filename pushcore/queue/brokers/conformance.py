@@ -4,9 +4,9 @@
     async def test_my_queue(check):
         await check(open_my_queue)
 
-`open_my_queue(campaign, idle)` returns a `Broker` on a connection of its own, to the same server each time; each check
-takes a campaign of its own and removes it. A check raises `AssertionError` with a sentence. They take some seconds in
-all; times are only waited for, and never decide.
+`open_my_queue(campaign, idle)` returns a `Broker` with its own connection, always to the same server. Each check makes its own
+campaign and removes it. A check that fails raises `AssertionError` with a sentence. All checks take some seconds together;
+they wait for events, and no measured time decides the outcome.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ Opener = Callable[[str, float], Awaitable[Broker]]
 Check = Callable[[Opener], Awaitable[None]]
 
 LONG: Final = 30.0
-"""Seconds of a lease that is not to run out."""
+"""Seconds of a lease that must not expire."""
 SHORT: Final = 0.3
-"""Seconds of one that is."""
+"""Seconds of a lease that must expire."""
 PATIENCE: Final = 10.0
-"""Seconds until something that must happen has not."""
+"""Seconds to wait for an expected event before a check fails."""
 ROWS: Final = 3
 FEW: Final = 100
-"""More chunks than a check leases all of."""
+"""Leased chunks after which a check fails, because the queue leases the same chunks again and again."""
 
 
 def chunks(count: int, start: int = 0) -> list[Chunk]:
-    """So many small chunks."""
+    """`count` small chunks."""
     return [
         Chunk.inline(number, number * ROWS + 1, [{"token": f"{number:08x}{row:056x}"} for row in range(ROWS)])
         for number in range(start, start + count)
@@ -44,7 +44,7 @@ def chunks(count: int, start: int = 0) -> list[Chunk]:
 
 
 async def put_twice_is_put_once(opener: Opener) -> None:
-    """A crashed enqueuer is run again."""
+    """Chunks that are put again in the same epoch are not added: a coordinator may be restarted after a crash."""
     async with _campaign(opener) as (one, two):
         _same(await one.put(chunks(5)), 5, "chunks that were added the first time")
         _same(await two.put(chunks(8)), 3, "chunks that were added when 5 of 8 were there")
@@ -52,7 +52,7 @@ async def put_twice_is_put_once(opener: Opener) -> None:
 
 
 async def what_is_done_comes_back_in_a_higher_epoch_only(opener: Opener) -> None:
-    """`reconcile` can put back what has been there before."""
+    """A finished chunk can be put again in a higher epoch: `reconcile` does that."""
     async with _campaign(opener) as (one, two):
         await one.put(chunks(2))
         for lease in await _lease_all(one):
@@ -65,7 +65,7 @@ async def what_is_done_comes_back_in_a_higher_epoch_only(opener: Opener) -> None
 
 
 async def nobody_gets_more_than_was_asked_for_or_what_another_has(opener: Opener) -> None:
-    """Leases exclude each other."""
+    """A lease returns at most `n` chunks, and none that another worker has leased."""
     async with _campaign(opener) as (one, two):
         await one.put(chunks(7))
         first = await one.lease(3, 1.0)
@@ -76,7 +76,7 @@ async def nobody_gets_more_than_was_asked_for_or_what_another_has(opener: Opener
 
 
 async def bytes_come_through_unchanged(opener: Opener) -> None:
-    """Every value of a byte, and half a megabyte of them."""
+    """Chunks and results come back unchanged: all byte values, and half a megabyte."""
     async with _campaign(opener) as (one, two):
         data = bytes(range(256)) * 2000
         await one.put([Chunk(0, 1, ROWS, payload=data)])
@@ -88,7 +88,7 @@ async def bytes_come_through_unchanged(opener: Opener) -> None:
 
 
 async def a_lease_waits_for_a_chunk(opener: Opener) -> None:
-    """And an empty queue is an empty list."""
+    """A lease waits until a chunk is put; after `wait` seconds without one it returns an empty list."""
     async with _campaign(opener) as (one, two):
         _same(await one.lease(2, 0.0), [], "what an empty queue gives at once")
         _same(await one.lease(2, 0.05), [], "what it gives after a while")
@@ -99,7 +99,7 @@ async def a_lease_waits_for_a_chunk(opener: Opener) -> None:
 
 
 async def a_lease_without_a_sign_of_life_is_given_to_another(opener: Opener) -> None:
-    """A worker died."""
+    """A lease that is not extended for `idle` seconds expires, and another worker gets the chunk."""
     async with _campaign(opener, SHORT) as (one, two):
         await one.put(chunks(2))
         first = await _lease_all(one)
@@ -110,7 +110,7 @@ async def a_lease_without_a_sign_of_life_is_given_to_another(opener: Opener) -> 
 
 
 async def a_lease_with_signs_of_life_is_kept(opener: Opener) -> None:
-    """For three times as long as it would last."""
+    """A lease that is extended is kept, here for three times `idle`."""
     async with _campaign(opener, SHORT) as (one, two):
         await one.put(chunks(2))
         leases = await _lease_all(one)
@@ -120,13 +120,13 @@ async def a_lease_with_signs_of_life_is_kept(opener: Opener) -> None:
         while time.monotonic() < until:
             _same(await one.extend(leases), [], "leases that were lost")
             stolen = await two.lease(2, SHORT / 6)
-            late = late or time.monotonic() - last > SHORT * 0.8  # the machine was busy: it tells nothing
+            late = late or time.monotonic() - last > SHORT * 0.8  # the machine was too busy to extend in time
             last = time.monotonic()
             _must(late or not stolen, "a chunk was given to another in spite of extend")
 
 
 async def a_lost_lease_does_no_harm(opener: Opener) -> None:
-    """A worker wakes up, and another has its chunk: both results are kept, and the chunk is gone."""
+    """If two workers finish a chunk because the first lease expired, both results are kept, and the chunk is removed."""
     async with _campaign(opener, SHORT) as (one, two):
         await one.put(chunks(1))
         (old,) = await _lease_all(one)
@@ -142,7 +142,7 @@ async def a_lost_lease_does_no_harm(opener: Opener) -> None:
 
 
 async def done_may_be_repeated(opener: Opener) -> None:
-    """The first time its answer was lost."""
+    """`done` may be called again, after the first response was lost."""
     async with _campaign(opener) as (one, two):
         await one.put(chunks(2))
         lease, other = await _lease_all(one)
@@ -153,7 +153,7 @@ async def done_may_be_repeated(opener: Opener) -> None:
 
 
 async def a_chunk_is_gone_when_it_is_done_and_its_result_is_there(opener: Opener) -> None:
-    """Until it has been collected."""
+    """`done` removes the chunk and keeps the result until it is collected."""
     async with _campaign(opener) as (one, two):
         await one.put(chunks(3))
         for lease in await _lease_all(one):
@@ -168,7 +168,7 @@ async def a_chunk_is_gone_when_it_is_done_and_its_result_is_there(opener: Opener
 
 
 async def what_is_released_is_for_the_next(opener: Opener) -> None:
-    """At once, or after a while."""
+    """A released chunk can be leased again at once, or after the delay."""
     async with _campaign(opener) as (one, two):
         await one.put(chunks(2))
         first, second = await _lease_all(one)
@@ -183,7 +183,7 @@ async def what_is_released_is_for_the_next(opener: Opener) -> None:
 
 
 async def a_cancelled_lease_loses_nothing(opener: Opener) -> None:
-    """What was under way to it comes again."""
+    """If a task is cancelled while it waits for a lease, no chunk is lost."""
     async with _campaign(opener, SHORT) as (one, two):
         for number in range(10):
             waiting = asyncio.create_task(one.lease(1, PATIENCE))
@@ -198,7 +198,7 @@ async def a_cancelled_lease_loses_nothing(opener: Opener) -> None:
 
 
 async def the_figures_are_right(opener: Opener) -> None:
-    """Depth, leased, results, age, and which chunks are there."""
+    """The figures of `stats` (depth, leased, results, age) and the chunks of `present` are right."""
     async with _campaign(opener) as (one, two):
         stats = await two.stats()
         _same((stats.depth, stats.leased, stats.results, stats.oldest), (0, 0, 0, 0.0), "an empty queue")
@@ -216,14 +216,14 @@ async def the_figures_are_right(opener: Opener) -> None:
 
 
 async def many_chunks_are_all_told(opener: Opener) -> None:
-    """More than any page."""
+    """`present` returns all chunks, also if there are more than one page of the server's response."""
     async with _campaign(opener) as (one, two):
         _same(await one.put(chunks(450)), 450, "chunks that were added")
         _same(await two.present(), set(range(450)), "the chunks that are there")
 
 
 async def the_store_sees_every_change(opener: Opener) -> None:
-    """Compare and set, from two connections at once."""
+    """Compare-and-set loses no change of two connections that write at the same time."""
     async with _campaign(opener) as (one, two):
         _same(tuple(await one.read("n")), (b"", 0), "a value that was never set")
         _must(await one.write("n", b"0", 0), "a first value was refused")
@@ -241,7 +241,7 @@ async def the_store_sees_every_change(opener: Opener) -> None:
 
 
 async def campaigns_do_not_touch_each_other(opener: Opener) -> None:
-    """And what is destroyed can be made anew."""
+    """Campaigns are separate, and a destroyed one can be made again."""
     async with _campaign(opener) as (one, _), _campaign(opener) as (other, _):
         for queue in (one, other):
             await queue.put(chunks(2))
@@ -280,12 +280,12 @@ CHECKS: Final[tuple[Check, ...]] = (
 )
 
 
-# --- what they are made of ------------------------------------------------------------------------------------------
+# --- helpers --------------------------------------------------------------------------------------------------------
 
 
 @asynccontextmanager
 async def _campaign(opener: Opener, idle: float = LONG) -> AsyncIterator[tuple[Broker, Broker]]:
-    """Two connections to a campaign of its own, which is removed at the end."""
+    """Two connections to a new campaign, which is removed at the end."""
     name = f"check-{secrets.token_hex(6)}"
     one = await opener(name, idle)
     try:
@@ -300,7 +300,7 @@ async def _campaign(opener: Opener, idle: float = LONG) -> AsyncIterator[tuple[B
 
 
 async def _lease_all(queue: Broker) -> list[Lease]:
-    """Everything that waits."""
+    """Lease all waiting chunks."""
     actual: list[Lease] = []
     while more := await queue.lease(100, 0.0):
         actual += more
@@ -309,7 +309,7 @@ async def _lease_all(queue: Broker) -> list[Lease]:
 
 
 async def _lease_some(queue: Broker, count: int, *, keep: bool = False) -> list[Lease]:
-    """Wait for so many, for `PATIENCE` seconds; with `keep`, extend what is there already meanwhile."""
+    """Lease `count` chunks, waiting up to `PATIENCE` seconds. `keep`: extend those that are leased already."""
     actual: list[Lease] = []
     deadline = time.monotonic() + PATIENCE
     while len(actual) < count and time.monotonic() < deadline:

@@ -1,6 +1,6 @@
-"""The queue in memory: what the adapters are measured against, and a way to try a worker without any server.
+"""The queue in memory: the model for the adapters, and a way to try a worker without a server.
 
-It is lost with its process. Every method is the plainest that is right; the adapters are to behave the same.
+Its content is lost with the process. Every method is as simple as possible; the adapters must behave in the same way.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ class _Entry:
     data: bytes
     since: float
     owner: int = 0
-    """0 while it waits, else the number of its lease."""
+    """The number of its lease; 0 while it waits."""
     free_at: float = 0.0
     attempts: int = 0
 
 
 @dataclass(slots=True)
 class Memory:
-    """What is kept: several `MemoryQueue`s share one, as workers do a server."""
+    """The content of a queue: several `MemoryQueue`s can share it, like workers share a server."""
 
     clock: Callable[[], float] = time.monotonic
     entries: dict[tuple[int, int], _Entry] = field(default_factory=dict)
     """By epoch and number."""
     put: set[tuple[int, int]] = field(default_factory=set)
-    """All that were ever put."""
+    """All chunks that have been put, by epoch and number."""
     results: dict[int, tuple[str, bytes]] = field(default_factory=dict)
     notes: dict[str, StoredValue] = field(default_factory=dict)
     count: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def next(self) -> int:
-        """A number that was never used."""
+        """A new number."""
         self.count += 1
         return self.count
 
     def change(self) -> None:
-        """Wake those who wait."""
+        """Wake all waiting methods."""
         self.changed.set()
         self.changed = asyncio.Event()
 
@@ -94,7 +94,7 @@ class MemoryQueue:
         return Lease(entry.data, entry.attempts, (key, entry.owner))
 
     async def _wait(self, seconds: float) -> None:
-        """Wait for a change, so long at most."""
+        """Wait for a change, at most `seconds`."""
         timer = asyncio.get_running_loop().call_later(max(seconds, 0.0), self.memory.change)
         try:
             await self.memory.changed.wait()

@@ -1,14 +1,14 @@
-"""The queue on NATS JetStream: a work-queue stream with a pull consumer for chunks, another for results, and a bucket.
+"""The queue on NATS JetStream: one work-queue stream with a pull consumer for chunks, one for results, and a bucket.
 
-    stream pushcore-NAME            subjects pushcore.NAME.chunk.NUMBER, one message each: to put twice is refused
+    stream pushcore-NAME            subjects pushcore.NAME.chunk.NUMBER, one message each: a second one is rejected
     stream pushcore-NAME-results    subject pushcore.NAME.result
     bucket pushcore-NAME            the store
 
-"Result kept, chunk gone" is two steps here: the result is published, and only when the server has confirmed it the
-chunk is acknowledged, and that confirmed as well. Killed in between, the chunk comes again. Messages have a
-`Nats-Msg-Id`, so that a repeated publication is one message within `DEDUPE` seconds.
+`done` has two steps here: the result is published; after the server has confirmed it, the chunk is acknowledged. If the
+worker is killed in between, the chunk is delivered again. Messages have a `Nats-Msg-Id`, so that a message that is published
+again within `DEDUPE` seconds is stored once.
 
-JetStream writes to the disk every two minutes unless its `sync_interval` says otherwise: see docs/guides/queue.md.
+By default JetStream writes to the disk every two minutes (`sync_interval`): see docs/guides/queue.md.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ except ImportError:  # pragma: no cover  # the extra is not installed, and `open
     pass
 
 DEDUPE: Final = 3600.0
-"""Seconds in which a message id is known; NATS has 120 by itself, which is shorter than an outage."""
+"""Seconds for which NATS remembers a message id; its default is 120, which is shorter than some outages."""
 LEASES: Final = 65_536
-"""Chunks that may be leased at a time; NATS has 1000 by itself."""
+"""Chunks that may be leased at a time; the default of NATS is 1000."""
 AT_ONCE: Final = 64
-"""Messages that are published, and acknowledged, at a time."""
+"""Messages that are published or acknowledged at a time."""
 CHUNKS, RESULTS = "workers", "ledger"  # the consumers
 
 _NOT_ALLOWED: Final = "permissions violation"
@@ -64,8 +64,8 @@ _WRONG_REVISION: Final = frozenset({10071, 10164})
 class NatsQueue:
     """A `Broker` on NATS JetStream. `open` makes one; close it, or use it in `async with`.
 
-    `connection`: a connected `nats.NATS` of the user's, which is not closed with this. `replicas`: copies of
-    everything in a cluster, 3 or 5 there. `idle`: the value of the first opener of the campaign is used by all.
+    `connection`: a connected `nats.NATS`; `close` leaves it open. `replicas`: the number of servers of a cluster that keep a
+    copy, 3 or 5. `idle`: all workers use the value of the first one that opened the campaign.
     """
 
     def __init__(
@@ -101,11 +101,11 @@ class NatsQueue:
         access: Access | None = None,
         **options: Any,
     ) -> NatsQueue:
-        """Connect to `nats://` or `tls://`, several separated by commas, `?replicas=3` at the end for copies of everything
-        on three servers of a cluster. `access`: password and certificates. `options`: more of nats-py's.
+        """Connect to a `nats://` or `tls://` URL, or several separated by commas. `?replicas=3` at the end keeps copies on three
+        servers of a cluster. `access`: password and certificates. `options`: further options of nats-py.
 
         Raises:
-            ConfigurationError: nats-py is missing, or the URL or the name cannot be.
+            ConfigurationError: nats-py is not installed, or the URL or the name is invalid.
             QueueError: see `errors`.
         """
         if not INSTALLED:
@@ -156,19 +156,19 @@ class NatsQueue:
         try:
             return await self._publish(subject, chunk.encode(), f"{chunk.number}/{epoch}")
         except SubjectFull:
-            return False  # it is there
+            return False  # it has been put before
         except ChunkError as error:
             raise ChunkError(
                 f"chunk {chunk.number} has {chunk.rows} rows, which are too many: {error}"
             ) from None
 
     async def _publish(self, subject: str, data: bytes, message_id: str) -> bool:
-        """Publish and wait until the server has kept it. False if it had that id already."""
+        """Publish and wait until the server has stored it. False if it had this id already."""
         async with self._errors():
             try:
                 kept = await self._keep(subject, data, message_id)
             except js_errors.NoStreamResponseError:
-                await self._make()  # the server has forgotten everything
+                await self._make()  # the server has lost the stream
                 kept = await self._keep(subject, data, message_id)
             return not kept.duplicate
 
@@ -177,7 +177,7 @@ class NatsQueue:
         return await self._js.publish(subject, data, timeout=ANSWER, headers=headers)
 
     async def epoch(self) -> int:
-        """See `WorkQueue.epoch`. Whether a chunk is there is known by its subject, so any epoch will do."""
+        """See `WorkQueue.epoch`. A subject shows whether a chunk is there, so any epoch is right."""
         return 0
 
     async def lease(self, n: int, wait: float) -> list[Lease]:
@@ -193,12 +193,12 @@ class NatsQueue:
             async with self._errors():
                 for lease in leases:
                     await self._connection.publish(lease.handle.reply, b"+WPI")
-                # An answer that a restart swallowed must not keep the next signs of life from leaving in time.
+                # If a restart of the server has lost a response, the next `extend` must still be sent in time.
                 await self._connection.flush(timeout=min(self.idle / 4, ANSWER))
         return []
 
     async def done(self, lease: Lease, result: bytes) -> None:
-        """See `WorkQueue.done`: the result is kept first, then the chunk goes."""
+        """See `WorkQueue.done`: first the result is stored, then the chunk is removed."""
         await self._publish(f"{self._subject}.result", result, f"done/{lease.nonce}")
         await self._acknowledge(self._stream, [lease.handle])
 
@@ -233,7 +233,7 @@ class NatsQueue:
         await self._publish(f"{self._subject}.result", result, f"part/{nonce}")
 
     async def results(self, n: int, wait: float) -> list[DeliveredResult]:
-        """See `Outbox.results`. What is not collected comes again after `idle` seconds."""
+        """See `Outbox.results`. Results that are not collected are returned again after `idle` seconds."""
         messages = await self._pull(f"{self._stream}-results", RESULTS, n, wait)
         return [DeliveredResult(message.data, handle_of(message)) for message in messages]
 
@@ -242,7 +242,7 @@ class NatsQueue:
         await self._acknowledge(f"{self._stream}-results", [result.handle for result in results])
 
     async def present(self) -> set[int]:
-        """See `Outbox.present`. The server tells the subjects, not the messages."""
+        """See `Outbox.present`. The server lists the subjects, without the messages."""
         numbers: set[int] = set()
         while True:
             async with self._errors():
@@ -285,7 +285,7 @@ class NatsQueue:
             try:
                 return await self._set(name, value, revision)
             except js_errors.NoStreamResponseError:
-                self._bucket = None  # the server has forgotten it
+                self._bucket = None  # the server has lost it
                 return await self._set(name, value, revision)
 
     async def _set(self, name: str, value: bytes, revision: int) -> bool:
@@ -313,7 +313,7 @@ class NatsQueue:
                 )
         return self._bucket
 
-    # --- the rest -------------------------------------------------------------------------------------------------
+    # --- opening and closing --------------------------------------------------------------------------------------
 
     async def close(self) -> None:
         """See `Broker.close`."""
@@ -330,7 +330,7 @@ class NatsQueue:
                     await self._js.delete_stream(stream)
 
     async def _make(self) -> None:
-        """Make what is missing of streams and consumers."""
+        """Create streams and consumers that do not exist."""
         await self._make_stream(
             api.StreamConfig(
                 name=self._stream,
@@ -373,7 +373,7 @@ class NatsQueue:
             await self._js.add_stream(config)
 
     async def _pull(self, stream: str, consumer: str, n: int, wait: float) -> list[Any]:
-        """Ask for `n` messages, and if there is none wait for one. Never more: nats-py's `fetch` may return others'."""
+        """Pull up to `n` messages; if there is none, wait for one. nats-py's `fetch` is not used: it may return messages of others."""
         async with self._errors():
             messages = await self._ask(stream, consumer, {"batch": n, "no_wait": True}, PROMPT)
             if not messages and wait > 0:
@@ -383,12 +383,12 @@ class NatsQueue:
 
     async def _ask(self, stream: str, consumer: str, question: dict[str, Any], patience: float) -> list[Any]:
         messages = await pull(self._connection, f"{stream}.{consumer}", question, patience)
-        if messages is None:  # the server says nothing where there is no such consumer
+        if messages is None:  # the server does not respond if there is no such consumer
             await self._make()
         return messages or []
 
     async def _acknowledge(self, stream: str, messages: Sequence[NatsHandle]) -> None:
-        """Acknowledge, and wait until the server has confirmed that they are gone."""
+        """Acknowledge the messages, and wait until the server has confirmed that they are removed."""
         for at in range(0, len(messages), AT_ONCE):
             async with self._errors():
                 await asyncio.gather(
@@ -397,7 +397,7 @@ class NatsQueue:
 
     @asynccontextmanager
     async def _errors(self) -> AsyncIterator[None]:
-        """An exception of nats-py as a `QueueError`."""
+        """Raise exceptions of nats-py as `QueueError`s."""
         if not self._connection.is_connected:
             raise QueueUnavailable(f"{self._name} cannot be reached; trying again")
         heard = self._connection.last_error
@@ -418,13 +418,13 @@ class NatsQueue:
             why = self._connection.last_error
             if (
                 why is not heard and _NOT_ALLOWED in str(why).lower()
-            ):  # which is never an answer to what was asked
+            ):  # never a valid response to these requests
                 raise QueueRefused(f"{self._name} does not permit this ({str(why)[:200]})") from None
             raise QueueUnavailable(f"{self._name} cannot be reached ({type(error).__name__})") from None
 
 
 def _replicas(url: str, replicas: int) -> tuple[str, int]:
-    """The URL without its question mark, and how many copies it wants."""
+    """The URL without its query, and the number of replicas."""
     url, mark, query = url.partition("?")
     if not mark:
         return url, replicas
@@ -437,7 +437,7 @@ def _replicas(url: str, replicas: int) -> tuple[str, int]:
 def _with_access(
     servers: list[str], access: Access, options: Mapping[str, Any]
 ) -> tuple[list[str], dict[str, Any]]:
-    """The servers and nats-py's options with what lets us in."""
+    """The servers and nats-py's options, with the credentials."""
     settings = dict(options)
     parts = [urlsplit(server) for server in servers]
     if access.tls(any(part.scheme == "tls" for part in parts)):

@@ -1,4 +1,4 @@
-"""What is said to a NATS server beyond nats-py's own calls: connecting at once or not at all, pulling, letting go."""
+"""Requests to a NATS server that nats-py lacks: a first connection that fails soon, pulls, confirmed acknowledgements."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ INSTALLED: Final = client_library is not None
 CONNECT: Final = 5.0
 """Seconds for a connection."""
 TRIES: Final = 3
-"""More than one, since a server that rejects the credentials may cut the connection before we have read why."""
+"""Attempts. A server that rejects the credentials may close the connection before its reason has been read."""
 ANSWER: Final = 5.0
-"""Seconds for an answer of the server."""
+"""Seconds for a response of the server."""
 PROMPT: Final = 2.0
-"""Seconds for an answer to a pull or an acknowledgement, which the server may owe for good."""
+"""Seconds for a response to a pull or an acknowledgement; the server may never respond."""
 
-_TOO_MANY: Final = 10077  # of a subject, or in the stream: the message tells which
+_TOO_MANY: Final = 10077  # messages of a subject, or in the stream: the text says which
 _FULL: Final = frozenset({10023, 10028, 10047, 10122})  # resources, storage
 _GONE: Final = ("not found", "no message found", "stream store EOF")
-"""What the server says of a message that it does not have: in the middle of a stream, at its ends, and beyond them."""
+"""The server's texts for a message that does not exist: in the middle of a stream, at its ends, and beyond them."""
 
 
 class NatsHandle(NamedTuple):
-    """A message that was given out: where to acknowledge it, and its number in the stream."""
+    """A delivered message: the subject for its acknowledgement, and its number in the stream."""
 
     reply: str
     sequence: int
@@ -49,12 +49,12 @@ class SubjectFull(QueueError):
 
 
 def handle_of(message: Any) -> NatsHandle:
-    """What is needed of a message later."""
+    """The handle of a message."""
     return NatsHandle(message.reply, message.metadata.sequence.stream)
 
 
 async def connect(servers: Sequence[str], shown: str, options: Mapping[str, Any]) -> Any:
-    """A connection that never gives up, but for the first time: then each server is tried `TRIES` times.
+    """Connect: each server is tried `TRIES` times. Once connected, it reconnects without a limit.
 
     Raises `QueueUnavailable` or `QueueRefused`.
     """
@@ -98,7 +98,7 @@ async def connect(servers: Sequence[str], shown: str, options: Mapping[str, Any]
 async def pull(
     connection: Any, consumer: str, question: Mapping[str, Any], patience: float
 ) -> list[Any] | None:
-    """The messages that a consumer gives out; None when the server said nothing at all within `patience` seconds."""
+    """The messages of one pull; None if the server did not respond within `patience` seconds."""
     inbox = connection.new_inbox()
     subscription = await connection.subscribe(inbox)
     messages: list[Any] = []
@@ -113,7 +113,7 @@ async def pull(
             if status is None:
                 messages.append(message)
             elif status != "100":
-                break  # 404 no messages, 408 none in time, 409 the consumer went
+                break  # 404 no messages, 408 none in time, 409 the consumer was deleted
     except TimeoutError:
         return messages or None
     finally:
@@ -123,11 +123,11 @@ async def pull(
 
 
 async def let_go(connection: Any, stream: str, message: NatsHandle) -> None:
-    """Acknowledge a message; when this returns it is gone."""
+    """Acknowledge a message; after this returns it is removed."""
     try:
         await connection.request(message.reply, b"+ACK", timeout=PROMPT)
     except TimeoutError:
-        # A server that was killed may have forgotten that it gave this out, and then says nothing.
+        # A server that was killed may have forgotten the delivery; it does not respond then.
         question = json.dumps({"seq": message.sequence}).encode()
         answer = await connection.request(f"$JS.API.STREAM.MSG.DELETE.{stream}", question, timeout=ANSWER)
         error = json.loads(answer.data).get("error")
@@ -138,7 +138,7 @@ async def let_go(connection: Any, stream: str, message: NatsHandle) -> None:
 async def stream_info(
     connection: Any, stream: str, question: Mapping[str, Any] | None = None
 ) -> dict[str, Any] | None:
-    """The server's description of a stream, None when there is none. nats-py cannot ask for pages of subjects."""
+    """The server's description of a stream, None if there is none. nats-py cannot request pages of subjects."""
     answer = await connection.request(
         f"$JS.API.STREAM.INFO.{stream}", json.dumps(question or {}).encode(), timeout=ANSWER
     )
@@ -165,7 +165,7 @@ def named(error: Any, name: str) -> QueueError:
 
 
 def age(timestamp: str) -> float:
-    """Seconds since a time as NATS writes it, with nanoseconds."""
+    """Seconds since a timestamp of NATS, which has nanoseconds."""
     try:
         whole, _, rest = timestamp.rstrip("Z").partition(".")
         since = datetime.fromisoformat(f"{whole}.{(rest + '000000')[:6]}").replace(tzinfo=UTC).timestamp()

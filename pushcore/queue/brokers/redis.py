@@ -1,14 +1,14 @@
 """The queue on Redis >= 6.2 or Valkey: a stream with a consumer group for chunks, a stream for results.
 
-    {pushcore:NAME}:chunks      entries with the id EPOCH-(NUMBER + 1), so that to put twice is refused by itself
+    {pushcore:NAME}:chunks      entries with the id EPOCH-(NUMBER + 1): Redis rejects a second one
     {pushcore:NAME}:results     entries in the order of arrival, deleted when they are collected
     {pushcore:NAME}:note:KEY    8 bytes of revision, then the value
 
-All keys of a campaign have one hash tag: they lie on one node of a cluster, and "result kept, chunk gone" is one
-transaction. An XDELed id cannot be added again, hence the epochs. Only commands that Redis 6.2, 7 and Valkey have in
-common are used, and no Lua. Replies are understood as RESP2 and RESP3 have them.
+All keys of a campaign have one hash tag. So they are on one node of a cluster, and `done` is one transaction. An id that was
+deleted by XDEL cannot be added again, hence the epochs. Only commands of Redis 6.2, 7 and Valkey are used, and no Lua.
+Replies may be RESP2 or RESP3.
 
-What it can lose is what `appendfsync` and replication can lose: see docs/guides/queue.md.
+A crash can lose what `appendfsync` and replication allow: see docs/guides/queue.md.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ except ImportError:  # pragma: no cover  # the extra is not installed
 
 GROUP: Final = "workers"
 SLICE: Final = 2.0
-"""Seconds that one command waits at most; in between, leases that ran out are looked for."""
+"""Seconds that one command waits, at most; between commands, expired leases are searched for."""
 PAGE: Final = 100
-"""Chunks that `present` reads at a time, payload and all."""
+"""Chunks that `present` reads at a time, with their payloads."""
 BATCH: Final = 50
 """Chunks in one pipeline: some megabytes."""
 
-_FREE: Final = 1000  # leases that ran out, of which `stats` looks at no more
-_SCANS: Final = 20  # commands in which `lease` looks for leases that ran out, of 10 entries each or more
+_FREE: Final = 1000  # expired leases that `stats` counts, at most
+_SCANS: Final = 20  # commands with which `lease` searches for expired leases, of 10 entries each or more
 
 
 class RedisQueue:
     """A `Broker` on Redis or Valkey. `open` makes one; close it, or use it in `async with`.
 
-    `client`: a `redis.asyncio.Redis` or cluster client of the user's, which is not closed with this.
+    `client`: a `redis.asyncio.Redis` or a cluster client; `close` leaves it open.
     """
 
     def __init__(
@@ -89,11 +89,11 @@ class RedisQueue:
         access: Access | None = None,
         **options: Any,
     ) -> RedisQueue:
-        """Connect to a URL of `redis_urls`. `worker`: a name that no other process uses, made up unless given. `access`:
-        passwords and certificates. `options`: more of redis-py's.
+        """Connect to a URL, see `redis_urls`. `worker`: a name that no other process uses; a random one by default. `access`:
+        passwords and certificates. `options`: further options of redis-py.
 
         Raises:
-            ConfigurationError: redis-py is missing, or the URL or the name cannot be.
+            ConfigurationError: redis-py is not installed, or the URL or the name is invalid.
             QueueError: see `errors`.
         """
         if client_library is None:
@@ -104,7 +104,7 @@ class RedisQueue:
             client, others, shown = client_of(url, access or Access(), options)
         except ConfigurationError:
             raise
-        except ValueError:  # whose text may hold a part of the password
+        except ValueError:  # its text may contain a part of the password
             client = None
         if client is None:
             raise ConfigurationError(
@@ -116,7 +116,7 @@ class RedisQueue:
         try:
             async with queue._errors():
                 await queue._make_group()
-        except TypeError:  # by redis-py, when it makes its first connection
+        except TypeError:  # raised by redis-py when it opens its first connection
             raise ConfigurationError(
                 "this is not a URL of a Redis server: it has an option that redis-py does not know"
             ) from None
@@ -174,13 +174,13 @@ class RedisQueue:
                 except redis_errors.ResponseError as error:
                     if code(error) != "NOGROUP":
                         raise
-                    await self._make_group()  # the server has forgotten everything
+                    await self._make_group()  # the server has lost the stream
                     continue
             if leases or time.monotonic() >= deadline:
                 return leases
 
     async def _reclaim(self, n: int) -> list[Lease]:
-        """Leases that ran out, of workers that died or of our own."""
+        """Claim expired leases: of workers that died, or of this one."""
         leases: list[Lease] = []
         for _ in range(_SCANS):
             reply = await self._client.xautoclaim(
@@ -194,7 +194,7 @@ class RedisQueue:
             self._cursor = reply[0]
             for entry, fields in reply[1]:
                 if entry is None or not fields:
-                    continue  # Redis 6.2 mentions entries that were deleted
+                    continue  # Redis 6.2 lists deleted entries
                 about = await self._client.xpending_range(self._chunks, GROUP, entry, entry, 1)
                 attempt = about[0]["times_delivered"] if about else 2
                 leases.append(_lease(entry, fields, attempt))
@@ -210,7 +210,7 @@ class RedisQueue:
         return [_lease(entry, fields, 1) for entry, fields in entries(reply)]
 
     async def extend(self, leases: Sequence[Lease]) -> list[Lease]:
-        """See `WorkQueue.extend`. Between looking whose they are and claiming them lies a moment; that is harmless."""
+        """See `WorkQueue.extend`. The owner may change between the check and the claim, which is harmless."""
         if not leases:
             return []
         async with self._errors():
@@ -239,7 +239,7 @@ class RedisQueue:
             await pipeline.execute()
 
     async def release(self, lease: Lease, delay: float = 0.0) -> None:
-        """See `WorkQueue.release`. The entry stays with this consumer, as one that gave no sign of life for long."""
+        """See `WorkQueue.release`. The entry stays with this consumer, as an expired lease."""
         async with self._errors():
             if await self._client.xpending_range(
                 self._chunks, GROUP, lease.handle, lease.handle, 1, self.worker
@@ -250,7 +250,7 @@ class RedisQueue:
                 )
 
     async def stats(self) -> QueueStats:
-        """See `WorkQueue.stats`. Up to 1000 leases that ran out or were released count as waiting, as they are."""
+        """See `WorkQueue.stats`. Up to 1000 expired or released leases are counted as waiting."""
         async with self._errors():
             pipeline = self._client.pipeline(transaction=False)
             pipeline.xlen(self._chunks)
@@ -267,7 +267,7 @@ class RedisQueue:
                     raise pending
                 pending, free = {"pending": 0}, []
             leased = pending["pending"] - len(free)
-            leased = min(max(leased, 0), there)  # entries that were deleted may still count there
+            leased = min(max(leased, 0), there)  # Redis may still count deleted entries
             since = int(first[0][1].get(b"t", b"0")) / 1000 if first and first[0][1] else 0.0
             oldest = max(time.time() - since, 0.0) if since else 0.0
             return QueueStats(there - leased, leased, results, oldest)
@@ -333,18 +333,18 @@ class RedisQueue:
                 return False
             return True
 
-    # --- the rest -------------------------------------------------------------------------------------------------
+    # --- opening and closing --------------------------------------------------------------------------------------
 
     async def close(self) -> None:
-        """See `Broker.close`. A consumer without leases leaves no trace."""
+        """See `Broker.close`. A consumer without leases is deleted."""
         try:
             async with asyncio.timeout(CONNECT), self._errors():
                 if not await self._client.xpending_range(self._chunks, GROUP, "-", "+", 1, self.worker):
                     await self._client.xgroup_delconsumer(self._chunks, GROUP, self.worker)
         except (QueueError, TimeoutError):
-            pass  # it is only tidiness
+            pass  # an unused consumer does no harm
         if self._owned:
-            # redis-py 5.0 calls it so, and the later ones as well
+            # the name in redis-py 5.0, which later versions still have
             for client in (self._client, *self._others):
                 await client.aclose()
 
@@ -366,7 +366,7 @@ class RedisQueue:
 
     @asynccontextmanager
     async def _errors(self) -> AsyncIterator[None]:
-        """An exception of redis-py as a `QueueError`. Its messages may quote a whole command, so no more than the code is taken."""
+        """Raise exceptions of redis-py as `QueueError`s. Their texts may quote a whole command, so only the code is used."""
         try:
             yield
         except (redis_errors.AuthenticationError, redis_errors.AuthorizationError) as error:
@@ -376,7 +376,7 @@ class RedisQueue:
         except (
             redis_errors.ConnectionError,
             redis_errors.TimeoutError,
-            redis_errors.RedisClusterException,  # no RedisError: no node can be reached, or slots have none
+            redis_errors.RedisClusterException,  # not a RedisError: no node is reachable, or a slot has no node
             OSError,
         ) as error:
             raise QueueUnavailable(f"{self._name} cannot be reached ({type(error).__name__})") from None

@@ -1,4 +1,4 @@
-"""Replies and errors of Redis as its clients have them: RESP2 or RESP3, with or without redis-py's own words."""
+"""Replies and errors of Redis in all forms: RESP2 or RESP3, with or without the texts of redis-py."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..errors import QueueError, QueueFull, QueueReadOnly, QueueRefused, QueueUn
 from ..protocol import NOTHING, StoredValue
 
 REVISION: Final = 8
-"""Bytes in front of a value of the store."""
+"""Bytes before a value of the store."""
 
 _CODE: Final = re.compile(r"[A-Z]+\b")
 _UNAVAILABLE: Final = frozenset({"CLUSTERDOWN", "LOADING", "MASTERDOWN", "TRYAGAIN", "BUSY", "NOREPLICAS"})
@@ -18,7 +18,7 @@ _REFUSED: Final = frozenset({"NOAUTH", "NOPERM", "WRONGPASS"})
 
 
 def named(error: Exception, name: str) -> QueueError:
-    """An exception of redis-py as a `QueueError`. Its messages may quote a whole command, so no more than the code is taken."""
+    """An exception of redis-py as a `QueueError`. Its text may quote a whole command, so only the code is used."""
     word = code(error)
     if word == "OOM":
         return QueueFull(f"{name} is at its maxmemory")
@@ -36,19 +36,19 @@ def named(error: Exception, name: str) -> QueueError:
 
 
 def code(error: Exception) -> str:
-    """The first word of the server's error, which redis-py has behind its own words where it was a pipeline."""
+    """The first word of the server's error; after a pipeline, redis-py puts its own text before it."""
     words = str(error).rsplit("caused error: ", 1)[-1].lstrip("(\"'")
     match = _CODE.match(words)
     if match is not None and match[0] != "ERR":
         return match[0]
-    # redis-py takes the code away where it has a class for it
+    # redis-py removes the code if it has a class for it
     return {"ReadOnlyError": "READONLY", "OutOfMemoryError": "OOM", "NoPermissionError": "NOPERM"}.get(
         type(error).__name__, "OOM" if words.startswith("command not allowed when used memory") else ""
     )
 
 
 def text(value: Any) -> str:
-    """An id, whichever way the client gives it."""
+    """An id as text; clients return bytes or text."""
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
@@ -66,7 +66,7 @@ def entries(reply: Any) -> Iterator[tuple[Any, dict[Any, Any]]]:
 
 
 def note(value: bytes | None) -> StoredValue:
-    """A value of the store out of what its key holds."""
+    """A value of the store from the content of its key."""
     if value is None:
         return NOTHING
     return StoredValue(value[REVISION:], int.from_bytes(value[:REVISION], "big"))

@@ -1,4 +1,4 @@
-"""From the URL of a Redis or Valkey to its client: one server, a master that Sentinel knows, or a cluster.
+"""From the URL of Redis or Valkey to a client: one server, the master that Redis Sentinel names, or a cluster.
 
 redis://[USER@]HOST:PORT[/DB]                             rediss:// over TLS; unix:///PATH
 redis+sentinel://[USER@]HOST:PORT[,HOST:PORT …]/SERVICE[/DB]   the hosts are sentinels; rediss+sentinel:// over TLS
@@ -37,10 +37,10 @@ _Cluster: Any = RedisCluster if client_library is not None else None
 
 
 def client_of(url: str, access: Access, options: Mapping[str, Any]) -> tuple[Any, list[Any], str]:
-    """A client for what the URL names, what else is to be closed with it, and how messages name the servers.
+    """The client for a URL, further clients to close with it, and the name of the servers in messages.
 
     Raises:
-        ConfigurationError: the URL cannot be read.
+        ConfigurationError: the URL is invalid.
     """
     scheme, _, rest = url.partition("://")
     kind = scheme.partition("+")[2]
@@ -48,7 +48,7 @@ def client_of(url: str, access: Access, options: Mapping[str, Any]) -> tuple[Any
     settings: dict[str, Any] = {
         "socket_connect_timeout": CONNECT,
         "socket_timeout": ANSWER,
-        "retry": Retry(NoBackoff(), 0),  # the caller knows which commands may be repeated
+        "retry": Retry(NoBackoff(), 0),  # the caller decides which commands may be repeated
         **access.tls(tls),
         **options,
     }
@@ -76,7 +76,7 @@ def client_of(url: str, access: Access, options: Mapping[str, Any]) -> tuple[Any
             raise ConfigurationError(
                 "a cluster of Redis has one database; the queue's URL is redis+cluster://HOST:PORT"
             )
-        del settings["retry"]  # a cluster's client follows the slots by it
+        del settings["retry"]  # a cluster's client needs it to follow moved slots
         return _Cluster(startup_nodes=[ClusterNode(*node) for node in nodes], **settings), [], shown
     service, _, database = path.partition("/")
     if not service or not (database or "0").isdecimal():
@@ -93,7 +93,7 @@ def client_of(url: str, access: Access, options: Mapping[str, Any]) -> tuple[Any
 
 
 def _host(text: str, default: int) -> tuple[str, int]:
-    """Host and port of one of several, in brackets where it is an IPv6 address."""
+    """Host and port of one server; an IPv6 address is in brackets."""
     parts = urlsplit(f"//{text}")
     if not parts.hostname:
         raise ConfigurationError("a queue's URL has no host; expected HOST:PORT,HOST:PORT")
