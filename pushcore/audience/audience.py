@@ -1,4 +1,4 @@
-"""The audience: CSV, NDJSON or Parquet, a file or an object, read row by row."""
+"""`Audience`: the rows of a campaign in CSV, NDJSON or Parquet, in a file or an object, read row by row."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ CSV, NDJSON, PARQUET = "csv", "ndjson", "parquet"
 
 _BOM: Final = b"\xef\xbb\xbf"
 _ENDS: Final = (b"", b"\n", b"\r")
-"""What a text that is whole ends with; an empty one has nothing."""
+"""The end of a complete text; an empty text ends with nothing."""
 _UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
 
 
 class Audience:
-    """An opened audience, of which only the beginning has been read. Close it, or use it as a context manager.
+    """An open audience; only its beginning has been read. Close it, or use it as a context manager.
 
-    `path`: "-" is the standard input, a URL an object, see `storage`. `name`: the same for messages. `columns`: the names of a CSV's or a Parquet file's columns, None for NDJSON. `size`:
-    bytes, None when it is a pipe or the like. `state`: what tells it from another file and from itself changed, None for a
-    pipe. CSV and NDJSON may be packed with gzip.
+    `path`: a file, "-" for the standard input, or a URL, see `storage`. `name`: the path in messages, without secrets.
+    `columns`: the names of the columns of CSV or Parquet, None for NDJSON. `size`: in bytes, None for a pipe. `state`:
+    identifies the file and its version, None for a pipe. CSV and NDJSON may be compressed with gzip.
 
-    An audience must not change while it is read: rows would be sent twice, never, or cut. So the end of one that has
-    been changed or truncated is an `OSError`, and so is that of a pipe whose last row may have been cut because its writer
-    died: of CSV one without a newline, of NDJSON one that is not JSON.
+    An audience must not change while it is read: rows could be sent twice, never, or truncated. So reading the end raises
+    `OSError` if the file has changed or was truncated. The same happens if the last row of a pipe may be incomplete because
+    its writer died: a last line of CSV without a newline, or a last line of NDJSON that is not JSON.
 
     Raises:
         BadInput: it cannot be read, is empty, or has no column "token".
@@ -55,12 +55,12 @@ class Audience:
             self.state = self._look()
         except OSError as error:
             problem = explain(error)
-        if problem:  # outside the handler, whose context repeats the path, which may be a secret
+        if problem:  # outside the handler: its exception contains the path, which may be a secret
             raise BadInput(f"{self.name} cannot be read ({problem}); expected an audience")
         self._blocks = Blocks(file, self.name)
         self._parquet: ParquetRows | None = None
         self.columns: list[str] | None = None
-        self._start = 0  # where its rows begin
+        self._start = 0  # the offset of the first row
         try:
             if self._blocks.peek(len(MAGIC)) == MAGIC:
                 self._open_parquet(path)
@@ -86,7 +86,7 @@ class Audience:
         self._content = Content(self._blocks, self.name, packed=self._packed, at_end=self._check_end)
         self._buffer = io.BufferedReader(self._content, BLOCK)
         head = self._buffer.peek(len(MAGIC))
-        if head.startswith(_UTF16) or b"\0" in head[:2]:  # with a mark of its order, or without
+        if head.startswith(_UTF16) or b"\0" in head[:2]:  # with a byte order mark, or without
             raise BadInput(f"{self.name} is in UTF-16; expected UTF-8")
         if head.startswith(MAGIC):
             raise BadInput(
@@ -143,20 +143,20 @@ class Audience:
             )
 
     def select(self, wanted: Collection[str]) -> None:
-        """No other columns than these are needed: where that saves work, `columns` has them alone from now on.
+        """Select the columns that are needed. If that saves work, `columns` has only these from now on.
 
         Raises:
-            BadInput: a column of a Parquet file is of a type that cannot be used.
+            BadInput: a column of a Parquet file has a type that cannot be used.
         """
         if self._parquet is not None:
             self._parquet.select(wanted)
             self.columns = self._parquet.columns
 
     def index(self, column: str) -> int:
-        """Where a column stands.
+        """The index of a column.
 
         Raises:
-            BadInput: there are two of that name.
+            BadInput: there are two columns with this name.
         """
         assert self.columns is not None
         if self.columns.count(column) > 1:
@@ -165,31 +165,31 @@ class Audience:
 
     @property
     def position(self) -> int:
-        """Bytes read so far, of a Parquet file about."""
+        """Bytes read so far; for Parquet an estimate."""
         if self._parquet is not None and self.size is not None:
             return self.size * self._parquet.read // max(self._parquet.total, 1)
         return self._blocks.position
 
     @property
     def rows(self) -> int | None:
-        """How many rows there are, where the file says so."""
+        """The number of rows, if the file contains it; None otherwise."""
         return None if self._parquet is None else self._parquet.total
 
     def before_waiting(self, callback: Callable[[], None]) -> None:
-        """Have `callback` called, in the reading thread, before a read that has to wait."""
+        """Make the reading thread call `callback` before each read that must wait."""
         self._blocks.before_waiting = callback
 
     def records(self, on_bad: OnBad, shard: Shard = WHOLE) -> Iterator[tuple[int, Any]]:
-        """Each data row with its number, from 1 on: strings (CSV) or values (Parquet) by `columns`, or a dict (NDJSON).
+        """Each row with its number, from 1 on: strings (CSV) or values (Parquet) in the order of `columns`, or a dict (NDJSON).
 
-        Empty lines are no rows. A row that cannot be parsed goes to `on_bad` instead. Rows of other parts than `shard`
-        are left out, but `on_bad` may hear of bad ones among them. Raises `OSError`.
+        Empty lines are not rows. A row that cannot be parsed is passed to `on_bad` instead. Rows outside of `shard` are left
+        out, but `on_bad` may be called for them. Raises `OSError`.
         """
         if self._parquet is not None:
             return self._parquet_records(shard)
         if self.columns is None:
             return json_records(self._buffer, on_bad, shard, self._on_cut)
-        # Out of a pipe single lines, for who waits for more of them keeps a push waiting.
+        # Single lines from a pipe: waiting for more lines would delay pushes.
         characters = LINES if self.size is not None else 1
         return csv_records(self.columns, self._content, self._lines, on_bad, shard, characters)
 
@@ -206,27 +206,25 @@ class Audience:
                 raise OSError(
                     errno.EIO, f"it ends after {self._blocks.position} of {self.size} bytes", self.name
                 )
-        elif (
-            not self._ndjson and last not in _ENDS
-        ):  # of NDJSON a row that was cut can be told, see `json_records`
+        elif not self._ndjson and last not in _ENDS:  # `json_records` recognises an incomplete row of NDJSON
             self._on_cut()
 
     def _on_cut(self) -> None:
-        """The last row has no end. That of a pipe's may have been cut, as its writer may have died; gzip says itself."""
+        """The last line has no newline. If it comes from a pipe, its writer may have died. A truncated gzip is found by gzip."""
         if self.size is None and not self._packed:
             raise OSError(
                 errno.EIO, "it ends within a row: there is no newline after the last row", self.name
             )
 
     def check_unchanged(self) -> None:
-        """Whether the file is what it was when it was opened. Raises `OSError`."""
+        """Raise `OSError` if the file has changed since it was opened."""
         if self._look() != self.state:
             raise OSError(errno.ESTALE, "it was changed while it was read", self.name)
 
     def spans(self, rows: int) -> Iterator[Span]:
-        """Where each `rows` rows lie, the last ones perhaps fewer. Raises `OSError`.
+        """The ranges of each `rows` rows; the last range may have fewer. Raises `OSError`.
 
-        Of CSV and NDJSON everything is read for it, of Parquet nothing more than has been.
+        CSV and NDJSON are read completely for this; Parquet is not read further.
 
         Raises:
             BadInput: it is gzip, of which no part can be read alone.
@@ -243,11 +241,11 @@ class Audience:
 
     @property
     def form(self) -> str:
-        """What it is: "csv", "ndjson" or "parquet"."""
+        """The format: "csv", "ndjson" or "parquet"."""
         return PARQUET if self._parquet is not None else NDJSON if self.columns is None else CSV
 
     def same_file(self, path: str) -> bool:
-        """Whether `path` is this audience."""
+        """Whether `path` is the file of this audience."""
         if self.size is None:
             return False
         try:
@@ -269,7 +267,7 @@ class Audience:
 
 
 def _open(path: str) -> tuple[IO[bytes], int | None, Callable[[], tuple[object, ...] | None]]:
-    """What to read, without a buffer of its own, how many bytes it has, None when nothing tells, and its state."""
+    """The unbuffered file, its size in bytes (None if unknown), and a function that returns its state."""
     if is_url(path):
         return open_object(path)
     file = io.FileIO(0, "rb", closefd=False) if path == "-" else io.FileIO(path, "rb")

@@ -1,4 +1,4 @@
-"""The bytes of an audience, unpacked where they are gzip, whatever the file's name."""
+"""The bytes of an audience; gzip is recognised by its content, not by the file name, and decompressed."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from typing import IO, Any, Final
 BLOCK: Final = 128 * 1024
 """Bytes read from the file at a time."""
 MAX_LINE: Final = 16 * 1024 * 1024
-"""Bytes without the end of a line after which this is no audience: a little gzip can hold a lot of nothing."""
+"""Bytes of one line after which reading fails: a small gzip file can expand to gigabytes."""
 GZIP: Final = b"\x1f\x8b"
-"""What gzip begins with (RFC 1952, section 2.3.1)."""
+"""The first bytes of gzip (RFC 1952, section 2.3.1)."""
 
 
 class Blocks(io.RawIOBase):
-    """The bytes of a file without a buffer, or of a pipe, as they come. `position`: how many have been read."""
+    """The bytes of an unbuffered file or a pipe, as they arrive. `position`: the number of bytes read."""
 
     def __init__(self, file: IO[bytes], name: str) -> None:
         self.position = 0
         self.before_waiting: Callable[[], None] | None = None
-        """Called before a read that has to wait for a writer."""
+        """Called before a read that must wait for the writer of a pipe."""
         self._file = file
         self._name = name
         self._head = b""
 
     def peek(self, count: int) -> bytes:
-        """The first so many bytes that are still to be read, fewer at the end. Raises `OSError`."""
+        """The next `count` bytes without reading them; fewer at the end. Raises `OSError`."""
         while len(self._head) < count and (data := self._read(BLOCK)):
             self._head += data
         return self._head[:count]
@@ -67,11 +67,10 @@ class Blocks(io.RawIOBase):
 
 
 class Content(io.RawIOBase):
-    """What `blocks` hold, unpacked where it is gzip (`packed`); sees what would cost too much to look for in each row.
+    """The bytes of `blocks`, decompressed if `packed`; it also searches them for a NUL and quotes, which is cheaper than per row.
 
-    `has_nul`, `has_quote`: whether a NUL or a quote has been read. `at_end`: called at the end with the last byte, before
-    the end is seen. A read raises `OSError`, also when the gzip is damaged or cut off, and when a line is longer
-    than `MAX_LINE`.
+    `has_nul`, `has_quote`: whether a NUL or a quote has been read. `at_end`: called with the last byte when the end is
+    reached. A read raises `OSError`, also if the gzip is damaged or truncated, or a line is longer than `MAX_LINE`.
     """
 
     def __init__(
@@ -89,7 +88,7 @@ class Content(io.RawIOBase):
         self._blocks = blocks
         self._name = name
         self._line = 0  # bytes of the line that has not ended
-        # It takes the blocks as they are: a buffer around them would wait for more than a pipe has.
+        # Without a buffer around the blocks: it would wait for more bytes than a pipe has.
         self._unpacked = gzip.GzipFile(fileobj=blocks, mode="rb") if packed else None
 
     def readable(self) -> bool:

@@ -1,7 +1,7 @@
-"""Rows of a CSV in which a mistake costs one line.
+"""Rows of CSV, in which an unclosed quote costs one line only.
 
-Python's `csv` takes a quote that does not close for the beginning of a text of many lines, and swallows the rows in
-them. Here the line with the quote is the bad row, and what follows is read anew.
+For Python's `csv`, a quote that is not closed begins a value of many lines, which contains the following rows. Here the
+line with the quote is one bad row, and reading continues with the next line.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ _TOO_LARGE = "field larger than field limit"
 
 
 class CsvRows:
-    """An iterable, once: each row as a list of strings, an empty one for an empty line; a complaint to `on_bad` for a bad one.
+    """Can be iterated once: each row is a list of strings, an empty list for an empty line. `on_bad` gets the error of a bad row.
 
-    `read_lines` gives the next lines, as many as are cheap to have in memory, and none at the end.
+    `read_lines` returns the next lines, as many as should be in memory at a time, and an empty list at the end.
     """
 
     def __init__(self, read_lines: Callable[[], list[str]], on_bad: Callable[[str], None]) -> None:
@@ -30,7 +30,7 @@ class CsvRows:
 
     @property
     def unread(self) -> int:
-        """Lines of those that were read that stand behind the last row, good or bad."""
+        """The number of lines that were read and follow the last row, good or bad."""
         taken = 0 if self._reader is None else self._reader.line_num
         return len(self._lines) - self._at - int(taken)
 
@@ -48,11 +48,11 @@ class CsvRows:
             self._go_on(good, problem)
 
     def batches(self) -> Iterator[list[list[str]]]:
-        """The same, as many rows at a time as have been read. `unread` is not known meanwhile."""
+        """The same rows in lists. `unread` is not valid meanwhile."""
         while self._lines or self._read():
             rows: list[list[str]] = []
             try:
-                # What came before an error is in the list.
+                # After an error, the list has the rows before it.
                 rows.extend(csv.reader(islice(self._lines, self._at, None), strict=True))
                 problem = ""
             except csv.Error as error:
@@ -66,7 +66,7 @@ class CsvRows:
         return bool(self._lines)
 
     def _go_on(self, good: int, problem: str) -> None:
-        """Behind so many good rows from `_at` on, and perhaps a bad one."""
+        """Continue after `good` good rows from `_at` on, and after a bad one if there is a `problem`."""
         self._reader = None
         if not problem:
             self._lines, self._at = [], 0
@@ -87,7 +87,7 @@ class CsvRows:
 
 
 def _lines_of(rows: int, lines: list[str], at: int) -> int:
-    """How many lines the first `rows` rows from `at` on take, all of which are in order."""
+    """The number of lines of the first `rows` rows from `at` on; all of them are valid."""
     reader = csv.reader(islice(lines, at, None), strict=True)
     for _ in range(rows):
         next(reader)

@@ -1,4 +1,4 @@
-"""Text files that are nearly an audience: what they are instead, and what to do about it."""
+"""Files that are not valid audiences: recognises usual mistakes, and says what to do."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from .problems import shown
 NOT_UTF8: Final = (
     "not UTF-8 (Latin-1 or Windows-1252?): convert the file, as by iconv -f WINDOWS-1252 -t UTF-8"
 )
-"""What a file, a line or a value is, and what to do."""
+"""Part of a message on a file, a line or a value."""
 
 _SEPARATORS: Final = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _EXCEL: Final = re.compile(r'\s*"?sep=(.?)', re.IGNORECASE | re.DOTALL)
 
 INVISIBLE: Final = " \t\ufeff\u200b\u2060"
-"""What stands around the names of columns and is not seen, a second byte order mark among it."""
+"""Invisible characters around the names of columns, for example a second byte order mark."""
 
 _PACKED: Final = {
     b"\x1f\x8b": "is packed with gzip twice; expected it packed once, or unpacked",
@@ -30,12 +30,12 @@ _PACKED: Final = {
     b"Obj\x01": "is Avro; expected CSV, NDJSON or Parquet",
     b"ORC": "is ORC; expected CSV, NDJSON or Parquet",
 }
-"""By how they begin, files that no audience is, as the rest of a sentence."""
+"""Files that cannot be audiences, by their first bytes; the text is the end of a sentence."""
 _MARKUP: Final = (b"<!doctype", b"<html", b"<?xml")
 
 
 def what_else(head: bytes) -> str:
-    """What a text is that begins so, if it is surely no audience, as the rest of a sentence; empty otherwise."""
+    """Why a file with these first bytes is surely not an audience, as the end of a sentence; empty if it may be one."""
     for magic, words in _PACKED.items():
         if head.startswith(magic) and not (magic in (b"ORC", b"BZh") and head[:64].isascii()):
             return words
@@ -52,7 +52,7 @@ def what_else(head: bytes) -> str:
 
 
 def header_problem(line: str) -> str:
-    """What is wrong with the first line of a CSV, as the rest of a sentence on the file; empty when that is not known."""
+    """The mistake in the first line of a CSV, as the end of a sentence about the file; empty if none is recognised."""
     excel = _EXCEL.match(line)
     if excel is not None:
         rest = "" if excel[1] in (",", "") else ", and separate columns with commas"
@@ -69,5 +69,5 @@ def header_problem(line: str) -> str:
 
 
 def is_utf8(text: str) -> bool:
-    """Whether text that was read with half surrogate pairs for what is no UTF-8 has none of those."""
+    """Whether a text has no surrogates, which stand for bytes that are not UTF-8."""
     return text.isascii() or not any("\udc80" <= character <= "\udcff" for character in text)

@@ -1,7 +1,7 @@
-"""Rows of a Parquet file or object, with what JSON can hold as their values. Needs the extra `pushcore[parquet]`.
+"""Rows of a Parquet file or object, as JSON values. Needs the extra `pushcore[parquet]`.
 
-It is read in batches, one column chunk's pages at a time, and of the columns only those that are needed: so memory
-depends on neither the file's rows nor on what else stands in them.
+The file is read in batches, and only the columns that are needed. So memory depends neither on the number of rows nor on the
+other columns.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from .spans import Span
 from .storage import StoredFile, is_url
 
 BATCH: Final = 10_000
-"""Rows that are made Python values at a time."""
+"""Rows that are converted to Python values at a time."""
 BUFFER: Final = 1024 * 1024
-"""Bytes of a column chunk that are read at a time, in place of all of it."""
+"""Bytes of a column chunk that are read at a time."""
 MAGIC: Final = b"PAR1"
-"""What a Parquet file begins with."""
+"""The first bytes of a Parquet file."""
 
-_TAIL: Final = 8  # bytes behind the metadata: their length, and the magic once more
+_TAIL: Final = 8  # bytes after the metadata: its length, and the magic again
 
 Convert = Callable[[Any], list[Any]]
 
 
 class ParquetRows:
-    """An opened file. `columns`: the names of those that are read, at first all. `total`: how many rows there are.
+    """An open Parquet file. `columns`: the names of the selected columns, at first all. `total`: the number of rows.
 
     Raises:
-        BadInput: it is no Parquet, or the extra is not installed.
+        BadInput: the file is not Parquet, or the extra is not installed.
     """
 
     def __init__(self, path: str, name: str) -> None:
@@ -47,7 +47,7 @@ class ParquetRows:
         self._path = path
         self._name = name
         try:
-            # Read ahead, pages would stay in memory until the end.
+            # Without reading ahead: pages would stay in memory until the end.
             source = StoredFile(path) if is_url(path) else path
             self._file = parquet.ParquetFile(source, buffer_size=BUFFER, pre_buffer=False)
         except (self._arrow.ArrowException, OSError, ValueError) as error:
@@ -55,20 +55,20 @@ class ParquetRows:
         self._schema = self._file.schema_arrow
         metadata = self._file.metadata
         sizes = (metadata.row_group(index).num_rows for index in range(metadata.num_row_groups))
-        self._groups = list(accumulate(sizes, initial=0))[:-1]  # where each row group begins
+        self._groups = list(accumulate(sizes, initial=0))[:-1]  # the first row of each row group
         self.columns: list[str] = list(self._schema.names)
         self.total: int = self._file.metadata.num_rows
         self.read = 0
-        """Rows given out, by the batch."""
+        """Rows that have been read, in whole batches."""
         self._batches: Iterator[Any] = iter(())
         self._batch: Any = None
         self._first, self._after = 0, -1  # rows of `_batch`, from 0 on; none yet
 
     def select(self, wanted: Collection[str]) -> None:
-        """Read the columns of these names alone.
+        """Read only the columns with these names.
 
         Raises:
-            BadInput: one of them is of a type that has no JSON.
+            BadInput: the type of a column cannot be converted to JSON.
         """
         self.columns = [name for name in self.columns if name in wanted]
         for name in self.columns:
@@ -76,7 +76,7 @@ class ParquetRows:
                 self._conversion(name)
 
     def rows(self, shard: Shard = WHOLE) -> Iterator[tuple[int, tuple[Any, ...]]]:
-        """Each row of that part: its number, and the values of `columns`. Raises `OSError` when the file is damaged."""
+        """Each row of the shard: its number, and the values of `columns`. Raises `OSError` if the file is damaged."""
         convert = self._conversions()
         with self._explained():
             batches = self._file.iter_batches(BATCH, columns=self.columns, use_threads=False)
@@ -92,21 +92,21 @@ class ParquetRows:
                     at += count
 
     def spans(self, rows: int) -> Iterator[Span]:
-        """Stretches of so many rows each, the last one perhaps of fewer. Raises `OSError`."""
+        """Ranges of `rows` rows each; the last one may have fewer. Raises `OSError`."""
         fingerprint = self.fingerprint()
         for start in range(0, self.total, rows):
             end = min(start + rows, self.total)
             yield Span(start, end, end - start, fingerprint)
 
     def fingerprint(self) -> str:
-        """Of the file as it is now, as far as its ends, its size and its storage tell. Raises `OSError`."""
+        """The fingerprint of the file now, from its first and last bytes, its size and its version. Raises `OSError`."""
         stored = StoredFile(self._path)
         return f"{stored.fingerprint(self._file.metadata.serialized_size + _TAIL)}-{stored.version}"
 
     def stretch(self, start: int, end: int) -> list[tuple[Any, ...]]:
-        """The values of `columns` in these rows, from 0 on. Raises `OSError` when the file is damaged.
+        """The values of `columns` in the rows `start` to `end`, counted from 0. Raises `OSError` if the file is damaged.
 
-        Cheap where it begins behind the last stretch or a little before its end; otherwise the row group is read anew.
+        It is fast if the range begins after the last range, or a little before its end. Otherwise the row group is read again.
         """
         convert = self._conversions()
         rows: list[tuple[Any, ...]] = []
@@ -119,7 +119,7 @@ class ParquetRows:
         return rows
 
     def _seek(self, row: int) -> None:
-        """Have the batch that this row is in."""
+        """Read the batch that contains this row."""
         groups = self._groups
         group = bisect_right(groups, row) - 1
         if row < self._first or groups[group] > self._after:
@@ -160,21 +160,21 @@ class ParquetRows:
         return converter
 
     def _converter(self, kind: Any) -> Convert | None:
-        """The function from a column of such a type to a list of its values; None where there is no JSON for them."""
+        """The function from a column of this type to a list of JSON values; None if the type has none."""
         arrow = self._arrow
         types = arrow.types
         if types.is_dictionary(kind):
             inner = self._converter(kind.value_type)
             return None if inner is None else lambda column: inner(column.cast(kind.value_type))
         if types.is_timestamp(kind):
-            # Python's own times have microseconds.
+            # Times of Python have microseconds.
             return lambda column: _mapped(column.cast(arrow.timestamp("us", kind.tz), safe=False), _iso)
         if types.is_date(kind):
             return lambda column: _mapped(column, _iso)
         if types.is_decimal(kind):
             return lambda column: _mapped(column, str)
         if types.is_binary(kind) or types.is_large_binary(kind):
-            return lambda column: _mapped(column, _text)  # text, by writers that do not say so
+            return lambda column: _mapped(column, _text)  # text of writers that do not mark it as text
         return _as_it_is if self._plain(kind) else None
 
     def _plain(self, kind: Any) -> bool:
@@ -202,5 +202,5 @@ def _iso(value: Any) -> str:
 
 
 def _text(value: bytes) -> str:
-    # Half surrogate pairs for what is no UTF-8, as in CSV: no check of a push lets them pass.
+    # As in CSV, surrogates stand for bytes that are not UTF-8; the checks of a push reject them.
     return value.decode(errors="surrogateescape")

@@ -1,4 +1,4 @@
-"""Errors of unusable input, and the escaped form of foreign values in their messages."""
+"""Errors of invalid input, and the escaping of its values in messages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..redaction import RedactedError, redact_value
 from ..results import Verdict
 
 MAX_SHOWN: Final = 160
-"""Characters of a value or a name out of a file that are shown."""
+"""Characters of a value or a name from a file that a message shows."""
 
 
 class BadInput(RedactedError):
@@ -17,9 +17,9 @@ class BadInput(RedactedError):
 
 
 class BadRow(Exception):
-    """Why one row of an audience cannot become a push, in a few words; other rows can.
+    """The reason why one row of an audience cannot become a push; it does not concern other rows.
 
-    `platform`: "apns" or "fcm" where that was found out before. `verdict`: what stands in the results.
+    `platform`: "apns" or "fcm" if that is known already. `verdict`: the verdict of the row in the results.
     """
 
     def __init__(self, reason: str, *, platform: str = "", verdict: Verdict = Verdict.INVALID) -> None:
@@ -29,7 +29,7 @@ class BadRow(Exception):
 
 
 def printable(text: str, limit: int | None = None) -> str:
-    """`text` for a terminal: control characters and what does not print are escaped, the end cut off at `limit`."""
+    """`text` for a terminal: control and unprintable characters are escaped, and it is truncated at `limit` characters."""
     if limit is not None and len(text) > limit:
         text = text[:limit] + "…"
     if text.isprintable():
@@ -38,23 +38,23 @@ def printable(text: str, limit: int | None = None) -> str:
 
 
 def shown(value: object) -> str:
-    """A value out of a file, between quotes and short."""
+    """A value from a file, in quotes and truncated."""
     return f"'{printable(redact_value(str(value)), 40)}'"
 
 
 def explain(error: OSError) -> str:
-    """The operating system's words, without file name and number."""
+    """The text of the operating system for this error, without file name and number."""
     return error.strerror or type(error).__name__
 
 
 def read_small(path: str, expected: str, limit: int, *, name: str | None = None) -> bytes:
-    """A file that is small when it is what it should be.
+    """The content of a file that should be small.
 
     Args:
         path: of the file.
-        expected: what was expected, for the message.
+        expected: what the file should contain, for the message.
         limit: bytes.
-        name: stands for the path in messages, where the path may be a secret given by mistake.
+        name: the name of the file in messages, if the path may be a secret given by mistake.
 
     Raises:
         BadInput: it cannot be read, or is larger than `limit` bytes.
@@ -66,7 +66,7 @@ def read_small(path: str, expected: str, limit: int, *, name: str | None = None)
         problem = explain(error)
     else:
         problem = ""
-    if problem:  # outside the handler, whose context repeats the path, which may be a secret
+    if problem:  # outside the handler: its exception contains the path, which may be a secret
         raise BadInput(f"{name or path} cannot be read ({problem}); expected {expected}")
     if len(data) > limit:
         raise BadInput(f"{name or path} has more than {limit} bytes; expected {expected}")

@@ -1,4 +1,4 @@
-"""Records of CSV and NDJSON: each with its number, and a complaint for what is none."""
+"""Rows of CSV and NDJSON with their numbers, and the errors of rows that cannot be parsed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LINES: Final = 64 * 1024
 _MAYBE_EMPTY: Final = len("\r\n")  # a longer line is a row
 
 OnBad = Callable[[int, str, str], None]
-"""Takes what is wrong with a row: its number, its token as far as it is known, and the reason."""
+"""Called for a bad row with its number, its token if known, and the reason."""
 
 
 def csv_records(
@@ -29,10 +29,10 @@ def csv_records(
     shard: Shard = WHOLE,
     characters: int = LINES,
 ) -> Iterator[tuple[int, list[str]]]:
-    """Each row of `lines`, with its number from 1 on; what cannot be parsed goes to `on_bad`. Empty lines are no rows.
+    """Each row of `lines`, with its number from 1 on; `on_bad` is called for rows that cannot be parsed. Empty lines are not rows.
 
-    `content`: what the lines come from. `characters`: how many are read at a time, at most a line more. Rows of other
-    parts than `shard` are left out, but `on_bad` may hear of bad ones among them. Raises `OSError`.
+    `content`: the source of the lines. `characters`: how many are read at a time, and up to the end of the line. Rows outside
+    of `shard` are left out, but `on_bad` may be called for them. Raises `OSError`.
     """
     width, token_at = len(columns), columns.index("token")
     number = 0
@@ -46,10 +46,10 @@ def csv_records(
         return lines.readlines(characters)
 
     rest: list[str] = []
-    mixed = False  # rows of other parts may be among those that are parsed
+    mixed = False  # whether parsed rows may be outside of the shard
 
     def read_own() -> list[str]:
-        """As long as there are no quotes, a line is a row, and those of other parts need not be parsed."""
+        """While there are no quotes, each line is a row, and lines outside of the shard need not be parsed."""
         nonlocal number, rest, mixed
         while True:
             block, rest = rest or read_lines(), []
@@ -84,7 +84,7 @@ def json_records(
     shard: Shard = WHOLE,
     on_cut: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The same of NDJSON: an object on each line. `on_cut`: called for a last line that is neither JSON nor ended."""
+    """The same for NDJSON: one object per line. `on_cut`: called for a last line that is not JSON and has no newline."""
     loads, number = orjson.loads, 0
     for line in lines:
         if shard.parts > 1 and not shard.own(number + 1):
@@ -116,12 +116,12 @@ def _json_problem(line: bytes, error: orjson.JSONDecodeError) -> str:
 
 
 def encoded(text: str) -> bytes:
-    """The bytes that a line of CSV was read from."""
+    """The bytes of a line of CSV."""
     return text.encode("utf-8", "surrogateescape")
 
 
 def decoded(raw: io.BufferedIOBase) -> io.TextIOWrapper:
-    """The lines of CSV. Bytes that are no UTF-8 come through as half surrogate pairs, which no check of a push lets pass."""
+    """The lines of CSV. Bytes that are not UTF-8 become surrogates, which the checks of a push reject."""
     return io.TextIOWrapper(cast(IO[bytes], raw), "utf-8", errors="surrogateescape", newline="")
 
 

@@ -7,12 +7,12 @@ from typing import Final
 
 MAX_PROCESSES: Final = 64
 CHUNK_ROWS: Final = 1000
-"""Neighbouring rows that stay together: a journal of the campaign has chunks of the same size."""
+"""Consecutive rows in one part; a journal of the campaign has chunks of the same size."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Part `number` of `parts`, numbered from 0 on. `chunk`: how many neighbouring rows stay together."""
+    """Part `number` of `parts`, numbered from 0. `chunk`: the number of consecutive rows in one part."""
 
     number: int = 0
     parts: int = 1
@@ -25,7 +25,7 @@ class Shard:
         return whole * self.chunk + (rest if chunks % self.parts == self.number else 0)
 
     def own(self, row: int) -> bool:
-        """Whether the row is this part's."""
+        """Whether the row belongs to this part."""
         return (row - 1) // self.chunk % self.parts == self.number
 
     def stretch(self, row: int) -> int:

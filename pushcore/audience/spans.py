@@ -1,4 +1,4 @@
-"""The byte ranges of a text's rows, so that one range can be read by itself."""
+"""Byte ranges of the rows of a text, so that each range can be read alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .records import LINES, encoded
 
 
 class Span(NamedTuple):
-    """A stretch. `start`, `end`: bytes of a text from its beginning, or rows of a Parquet file from 0 on. `fingerprint`:
+    """A range. `start`, `end`: bytes from the beginning of a text, or rows of a Parquet file, counted from 0. `fingerprint`:
     of these bytes, or of the Parquet file."""
 
     start: int
@@ -22,12 +22,12 @@ class Span(NamedTuple):
 
 
 def fingerprint_of(data: bytes) -> str:
-    """Of the bytes of a stretch."""
+    """The fingerprint of the bytes of a range."""
     return blake2b(data, digest_size=8).hexdigest()
 
 
 def json_spans(lines: Iterable[bytes], start: int, rows: int) -> Iterator[Span]:
-    """Of NDJSON. What `records.json_records` counts as a row is one here."""
+    """The ranges of NDJSON. Rows are counted as by `records.json_records`."""
     pending: list[bytes] = []
     count = 0
     for line in lines:
@@ -44,7 +44,7 @@ def json_spans(lines: Iterable[bytes], start: int, rows: int) -> Iterator[Span]:
 
 
 def csv_spans(lines: io.TextIOWrapper, start: int, rows: int) -> Iterator[Span]:
-    """Of CSV behind its header. What `records.csv_records` counts as a row is one here, bad ones included."""
+    """The ranges of CSV after its header. Rows are counted as by `records.csv_records`, including bad rows."""
     pending: list[str] = []
     spans: list[Span] = []
     count = 0

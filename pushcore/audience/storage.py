@@ -1,8 +1,8 @@
-"""The storage of an audience: a path of this machine or of a share, or a URL of object storage, such as s3://bucket/devices.csv.
+"""The storage of an audience: a path, or a URL of object storage such as s3://bucket/devices.csv.
 
-For URLs it needs the extra `pushcore[storage]` (fsspec) and the driver of that storage: s3fs for s3://, gcsfs for gs://,
-adlfs for abfs://, aiohttp for https://. Credentials are the driver's affair: it takes them from its own variables and
-files. Of an object, ranges are read and never all of it at once.
+URLs need the extra `pushcore[storage]` (fsspec) and the driver of the storage: s3fs for s3://, gcsfs for gs://, adlfs for
+abfs://, aiohttp for https://. The driver reads its credentials from its own environment variables and files. An object is
+read in ranges, never completely at once.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from urllib.parse import urlsplit
 from .problems import BadInput, printable
 
 AHEAD: Final = 4 * 1024 * 1024
-"""Bytes of an object that are fetched at a time where it is read from the beginning to the end."""
+"""Bytes of an object that are fetched at a time when it is read from the beginning to the end."""
 ENDS: Final = 64 * 1024
-"""Bytes at either end that stand for all of it in a fingerprint."""
+"""Bytes at the beginning and the end of an object from which its fingerprint is made."""
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _VERSIONS: Final = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created")
 
 
 def read_range(path: str, start: int, end: int) -> bytes:
-    """These bytes of a file or an object; fewer where it ends before. Raises `OSError` and `BadInput`."""
+    """The bytes `start` to `end` of a file or an object; fewer if it ends before. Raises `OSError` and `BadInput`."""
     if is_url(path):
         return _Object(path).range(start, end)
     with open(path, "rb", buffering=0) as file:
@@ -36,10 +36,10 @@ def read_range(path: str, start: int, end: int) -> bytes:
 
 
 class StoredFile(io.RawIOBase):
-    """A file or an object that can be read from anywhere. Of an object, ranges are fetched.
+    """A file or an object with random access. An object is fetched in ranges.
 
-    `name`: for messages, without what may be secret. `size`: bytes. `version`: differs in different states of it, as far
-    as its storage tells. Raises `OSError`, and `BadInput` for a URL that cannot be used here.
+    `name`: the path in messages, without secrets. `size`: in bytes. `version`: changes with the content, if the storage
+    reports it. Raises `OSError`, and `BadInput` for an invalid URL.
     """
 
     def __init__(self, path: str) -> None:
@@ -54,12 +54,12 @@ class StoredFile(io.RawIOBase):
             self.size, self.version = status.st_size, str(int(status.st_mtime))
 
     def state(self) -> tuple[object, ...]:
-        """What its storage says of it now: size and version. Raises `OSError`."""
+        """Its size and version now. Raises `OSError`."""
         now = StoredFile(self._path)
         return now.size, now.version
 
     def range(self, start: int, end: int) -> bytes:
-        """These bytes; fewer where it ends before."""
+        """The bytes `start` to `end`; fewer if it ends before."""
         end = min(end, self.size)
         if start >= end:
             return b""
@@ -68,7 +68,7 @@ class StoredFile(io.RawIOBase):
         return read_range(self._path, start, end)
 
     def fingerprint(self, end: int = ENDS) -> str:
-        """Differs where the size, the first 64 KB or the last `end` bytes do."""
+        """A fingerprint of the size, the first 64 KB and the last `end` bytes."""
         digest = blake2b(self.range(0, ENDS), digest_size=16)
         digest.update(self.range(max(self.size - end, 0), self.size))
         return f"{self.size}-{digest.hexdigest()}"
@@ -97,29 +97,29 @@ class StoredFile(io.RawIOBase):
 
 
 def is_url(path: str) -> bool:
-    """Whether this is a URL of object storage and not a path."""
+    """Whether `path` is a URL of object storage."""
     return _URL.match(path) is not None
 
 
 def shown_path(path: str) -> str:
-    """A path or a URL for a message: without a user, a password, or what follows a question mark."""
+    """A path or a URL for a message: without user, password and query."""
     if is_url(path):
         try:
             parts = urlsplit(path)
-        except ValueError:  # a host that is none
+        except ValueError:  # an invalid host
             return f"{printable(path.partition('://')[0])}://…"
         path = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     return printable(path)
 
 
 def open_object(url: str) -> tuple[IO[bytes], int, Callable[[], tuple[object, ...]]]:
-    """An object to be read from its beginning to its end, its size, and its `state`. Raises `OSError` and `BadInput`."""
+    """An object opened for reading from beginning to end, its size, and its `state`. Raises `OSError` and `BadInput`."""
     stored = StoredFile(url)
     return cast(IO[bytes], io.BufferedReader(stored, AHEAD)), stored.size, stored.state
 
 
 class _Object:
-    """An object behind a URL, by fsspec."""
+    """An object in the storage of a URL, by fsspec."""
 
     def __init__(self, url: str) -> None:
         self._name = shown_path(url)
@@ -144,7 +144,7 @@ class _Object:
         return int(info["size"] or 0), version
 
     def range(self, start: int, end: int) -> bytes:
-        """These bytes; fewer where it ends before."""
+        """The bytes `start` to `end`; fewer if it ends before."""
         data = bytes(self._ask(self._system.cat_file, start=start, end=end))
         if len(data) > end - start:
             raise OSError(errno.ENOTSUP, "it cannot be read in parts", self._name)
@@ -156,5 +156,5 @@ class _Object:
         except FileNotFoundError:
             raise FileNotFoundError(errno.ENOENT, "there is no such object", self._name) from None
         except Exception as error:
-            # Drivers have exceptions of all kinds, whose text may hold a signed URL.
+            # Drivers raise exceptions of many kinds; their texts may contain a signed URL.
             raise OSError(errno.EIO, type(error).__name__, self._name) from None

@@ -1,7 +1,7 @@
-"""Google's access tokens: requested once for all waiting pushes, renewed before they expire, and never in a loop.
+"""Google's access tokens: requested once for all waiting pushes, renewed before they expire, never requested in a loop.
 
-`AccessTokens` holds the token in use. It does nothing by itself: the sender calls `current`, which requests a token where one
-is needed, one request at a time:
+`AccessTokens` holds the token in use. It has no timer: the sender calls `current`, which requests a token if one is needed,
+one request at a time:
 
 * There is a token, and it expires later: it is returned, and nothing else happens.
 * It expires soon: it is returned, and a new one is requested meanwhile.
@@ -46,9 +46,9 @@ log = logging.getLogger(__name__)
 
 
 class AccessToken:
-    """One token, just issued.
+    """A new token.
 
-    `value`: the `authorization` header, b"Bearer " and the token: a secret. `expires_in`: seconds that it lives.
+    `value`: the value of the `authorization` header, b"Bearer " and the token: a secret. `expires_in`: its lifetime in seconds.
     """
 
     __slots__ = ("expires_in", "value")
@@ -57,7 +57,7 @@ class AccessToken:
         """Takes the members `access_token` and `expires_in` of the issuer's response.
 
         Raises:
-            AccessTokenError: the token cannot be a header's value, or `expires_in` is no positive number.
+            AccessTokenError: the token cannot be the value of a header, or `expires_in` is not a positive number.
         """
         if not isinstance(token, str) or not _TOKEN.fullmatch(token):
             raise AccessTokenError("the response of the token endpoint has no access token")
@@ -73,11 +73,11 @@ class AccessToken:
 class AccessTokens:
     """The access token of one client.
 
-    `issue` asks for a token and raises `AccessTokenError` when there is none. `on_change` is called when it has ended,
-    well or not. `now`: the wall clock, UNIX seconds, by which tokens end. `clock`: seconds that never step back, for
-    pauses. `minted` counts the tokens that came, `error` is why there was none the last time, None after a success.
+    `issue` requests a token and raises `AccessTokenError` if that fails. `on_change` is called after each request, successful
+    or not. `now`: the wall clock in UNIX seconds, for the expiry of tokens. `clock`: a monotonic clock in seconds, for pauses.
+    `minted`: the number of tokens received. `error`: the error of the last request, None after a success.
 
-    Belongs to one event loop. `close` ends it.
+    It belongs to one event loop. `close` ends it.
     """
 
     __slots__ = (
@@ -116,9 +116,9 @@ class AccessTokens:
         self._rng = rng or random.Random()
         self._value: bytes | None = None
         self._renew_at = self._expires = -math.inf  # by `now`
-        self._minted_at = -math.inf  # by `now`: before it, the clock was set back
-        self._asked_offset = 0.0  # of `now` from `clock` when the issuer was last asked
-        self._not_before = -math.inf  # by `clock`: when the issuer may be asked again
+        self._minted_at = -math.inf  # by `now`: an earlier `now` means that the clock was set back
+        self._asked_offset = 0.0  # `now` minus `clock` at the last request
+        self._not_before = -math.inf  # by `clock`: when the next request is allowed
         self._renewed_until = -math.inf  # by `clock`: until then a rejected token is not replaced again
         self._failures = 0
         self._task: asyncio.Task[None] | None = None
@@ -127,7 +127,7 @@ class AccessTokens:
         self.error: AccessTokenError | None = None
 
     def current(self) -> bytes | None:
-        """The value of `authorization` to send with now; None while there is none. Never waits."""
+        """The value of `authorization` to send now; None while there is no token. Never waits."""
         now = self._now()
         if self._minted_at <= now < self._renew_at:
             return self._value
@@ -141,7 +141,7 @@ class AccessTokens:
         return self._value if now < self._expires else None
 
     def renew(self) -> None:
-        """The issuer was replaced: request a token of the new one. The old token serves until that has come."""
+        """The issuer was replaced: request a token from the new one. The old token is used until the new one arrives."""
         self._version += 1
         self._renew_at = self._not_before = self._renewed_until = -math.inf
         self._failures = 0
@@ -155,12 +155,12 @@ class AccessTokens:
 
     @property
     def missing(self) -> bool:
-        """Whether there is nothing to send with at the moment."""
+        """Whether there is no valid token now."""
         return self._now() >= self._expires
 
     @property
     def hopeless(self) -> bool:
-        """Whether there is nothing to send with, and waiting for it would not help."""
+        """Whether there is no valid token, and the error is permanent, so that waiting does not help."""
         error = self.error
         return error is not None and error.permanent and self._task is None and self.missing
 
@@ -216,13 +216,13 @@ class AccessTokens:
         except AccessTokenError as error:
             return error
         except Exception as error:
-            # A bug of the issuer's; the waiting pushes must end all the same.
+            # A bug in the issuer; the waiting pushes must still end.
             log.exception("the request for an access token failed unexpectedly")
             return AccessTokenError(f"the request for an access token failed: {type(error).__name__}")
 
     def _adopt(self, token: AccessToken) -> None:
         now, life = self._now(), token.expires_in
-        # Processes that were started together should not renew at the same moment.
+        # Processes that were started together should not renew at the same time.
         early = min(EARLY * self._rng.uniform(1.0, 2.0), life / 4)
         self._renew_at = now + life - early
         self._expires = now + life - min(MARGIN, life / 8)

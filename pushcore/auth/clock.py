@@ -1,4 +1,4 @@
-"""Whether this machine's clock agrees with a server's, whose responses carry a `date` (RFC 9110, section 6.6.1)."""
+"""Compares this machine's clock with the `date` header of a response (RFC 9110, section 6.6.1)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 TOLERANCE: Final = 60.0
-"""Seconds by which clocks may differ without a word: the header has whole seconds, and a response is some time on its way."""
+"""Seconds by which clocks may differ without a warning: the header has whole seconds, and a response takes time to arrive."""
 LONGEST_DATE: Final = 64
-"""Characters of a date that are read."""
+"""Characters of a date that are parsed, at most."""
 
 
 def read_date(value: str) -> float | None:
@@ -24,14 +24,14 @@ def read_date(value: str) -> float | None:
 
 
 def clock_advice(date: str | None, now: float) -> str | None:
-    """A sentence for people when this machine's clock is wrong by the server's.
+    """Advice if this machine's clock differs from the server's.
 
     Args:
-        date: the response's `date`, None when it has none.
-        now: this machine's wall time in UNIX seconds when the response came.
+        date: the `date` header of a response, None if it has none.
+        now: this machine's wall clock in UNIX seconds when the response arrived.
 
     Returns:
-        What to do, and by how much the clock is wrong; None when both agree, or nothing can be said.
+        A sentence with the difference and what to do; None if both agree, or the date cannot be read.
     """
     server = None if date is None else read_date(date.strip())
     if server is None or abs(now - server) <= TOLERANCE:

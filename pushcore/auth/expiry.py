@@ -1,4 +1,4 @@
-"""When credentials end, and whether that is soon."""
+"""The expiry of credentials, and a warning before it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from typing import Final
 
 DAY: Final = 86_400.0
-"""Seconds; an expiry is looked at once a day."""
+"""Seconds; the expiry is checked once a day."""
 WARN_BEFORE: Final = 30 * DAY
-"""Seconds before the expiry of a certificate from which on it is warned of."""
+"""Seconds before the expiry of a certificate at which warnings begin."""
 
 
 def expiry_text(expires: float, now: float) -> str:
-    """When something ends, for people, such as "until 2027-01-31 (12 days)".
+    """The expiry as text, such as "until 2027-01-31 (12 days)".
 
     Args:
         expires, now: UNIX seconds.
@@ -28,10 +28,10 @@ def expiry_text(expires: float, now: float) -> str:
 
 
 def expiry_warning(credential: str, expires: float, now: float) -> str | None:
-    """A sentence about something that ends within 30 days or has ended; None otherwise.
+    """A warning about credentials that expire within 30 days or have expired; None otherwise.
 
     Args:
-        credential: its name.
+        credential: the name of the credentials.
         expires, now: UNIX seconds.
     """
     if expires - now >= WARN_BEFORE:

@@ -1,8 +1,8 @@
-"""Credentials of `google-auth` in the place of a service account: application default, workload identity, impersonation.
+"""Credentials of `google-auth` instead of a service account: application default, workload identity, impersonation.
 
-google-auth fetches its tokens with blocking calls, which in its own hands can hang for ever when packets are dropped
-(google-auth-library-python #1602). So they run in a thread of their own, with a bound on each call and on the whole.
-Needs the extra `pushcore[google-auth]`; nothing of it is imported before it is used.
+google-auth requests its tokens with blocking calls, which can hang forever if packets are dropped
+(google-auth-library-python #1602). So they run in a separate thread, with a timeout for each call and for the whole refresh.
+Needs the extra `pushcore[google-auth]`, which is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from .access_token import LONGEST_LIFE, AccessToken
 from .service_account import OTHER_TYPES, SCOPE, ServiceAccount, read_info
 
 TIMEOUT: Final = 20.0
-"""Seconds for everything that a refresh does: impersonation asks twice, workload identity three times."""
+"""Seconds for a whole refresh: impersonation needs two requests, workload identity three."""
 CALL_TIMEOUT: Final = 10.0
-"""Seconds that one call may leave a socket silent."""
+"""Seconds without data after which one request fails."""
 
 
 def read_credentials(
     source: str | bytes | os.PathLike[str], *, name: str | None = None
 ) -> ServiceAccount | Any:
-    """The credentials in a file of Google's, of any type that application default credentials may have.
+    """The credentials in a credentials file of Google, of any type of application default credentials.
 
     Args:
-        source: the path of a JSON file, or its content. What it says about where tokens come from is obeyed, so it must be
-            your own ("Validate credential configurations from external sources").
-        name: stands for the file in errors; None: the path, or "the service account".
+        source: the path of a JSON file, or its content. Only use a file that you trust: it says which server gets the
+            request for a token (Google: "Validate credential configurations from external sources").
+        name: the name of the file in errors; None: the path, or "the service account".
 
     Returns:
         A `ServiceAccount`, or a `google.auth.credentials.Credentials` for the other types: authorized_user,
         external_account, impersonated_service_account and further types.
 
     Raises:
-        ConfigurationError: the file cannot be read, is of no such type, lacks a field, or needs google-auth, which is not
+        ConfigurationError: the file cannot be read, has another type, lacks a field, or needs google-auth, which is not
             installed.
     """
     name, info = read_info(source, name=name)
@@ -60,8 +60,8 @@ def read_credentials(
     else:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # that a file from strangers must be checked
-                # Without scopes, which are added later: with them it would ask the network for the project.
+                warnings.simplefilter("ignore")  # the advice to check files of others
+                # Without scopes, which are added later: with them it would request the project from the network.
                 load: Any = google.auth.load_credentials_from_dict
                 return load(dict(info))[0]
         except (exceptions.GoogleAuthError, ValueError) as error:
@@ -72,7 +72,7 @@ def read_credentials(
 
 
 def is_google(auth: object) -> bool:
-    """Whether `auth` is a credentials object of google-auth, which then is imported already."""
+    """Whether `auth` is a credentials object of google-auth."""
     module = sys.modules.get("google.auth.credentials")
     return module is not None and isinstance(auth, module.Credentials)
 
@@ -80,11 +80,11 @@ def is_google(auth: object) -> bool:
 class GoogleCredentials:
     """Issues the tokens of a `google.auth.credentials.Credentials`.
 
-    `scopes` are added where the credentials have none yet. `ca_file`: path of a PEM file with the only authorities to trust, None
-    for those that `requests` trusts. `timeout`: seconds for one refresh. `project_id`, `quota_project`: what the
-    credentials know, or None.
+    `scopes` are added if the credentials have none yet. `ca_file`: the path of a PEM file with the only certificate authorities
+    to trust, None: those of `requests`. `timeout`: seconds for one refresh. `project_id`, `quota_project`: those of the
+    credentials, or None.
 
-    Raises `ConfigurationError` when google-auth or `requests` is not installed.
+    Raises `ConfigurationError` if google-auth or `requests` is not installed.
     """
 
     def __init__(
@@ -108,20 +108,20 @@ class GoogleCredentials:
         self._new_request: Callable[[], Any] = transport.Request
         with_scopes: Any = google_credentials.with_scopes_if_required
         self._credentials: Any = with_scopes(credentials, list(scopes))
-        # `requests` takes a path alone.
+        # `requests` accepts only a path.
         self._ca_file = None if ca_file is None else checked_path(ca_file, "ca_file")
         self._timeout = timeout
         self._issued: str | None = None
         self._thread: threading.Thread | None = None
-        self._busy = False  # a refresh has not come back
+        self._busy = False  # whether a refresh is still running
         self.project_id = _text(getattr(credentials, "project_id", None))
         self.quota_project = _text(getattr(credentials, "quota_project_id", None))
 
     async def issue(self) -> AccessToken:
-        """The token that the credentials have, unless it was issued before; then they are refreshed.
+        """The token of the credentials; if it was returned before, they are refreshed first.
 
         Raises:
-            AccessTokenError: there is none; `permanent` when asking again cannot help.
+            AccessTokenError: there is no token; `permanent` if a retry cannot help.
         """
         credentials = self._credentials
         if credentials.token is None or credentials.token == self._issued or not credentials.valid:
@@ -154,10 +154,10 @@ class GoogleCredentials:
             finally:
                 request.session.close()
                 self._busy = False
-            with contextlib.suppress(RuntimeError):  # the loop is closed: the result is of no use
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nothing waits for the result
                 loop.call_soon_threadsafe(settle, error)
 
-        # Not in the loop's executor, whose threads the interpreter would wait for at its end.
+        # Not in the executor of the loop: the interpreter waits for its threads when it exits.
         self._busy = True
         self._thread = threading.Thread(target=refresh, name="pushcore google-auth", daemon=True)
         self._thread.start()
@@ -170,7 +170,7 @@ class GoogleCredentials:
             ) from None
 
     def _bounded(self, request: Any) -> Any:
-        """google-auth's request, within what is left of the time."""
+        """google-auth's request function, limited to the remaining time."""
         ends = time.monotonic() + self._timeout
         exceptions = self._exceptions
 
@@ -183,9 +183,9 @@ class GoogleCredentials:
             **options: Any,
         ) -> Any:
             left = min(ends - time.monotonic(), CALL_TIMEOUT, timeout or CALL_TIMEOUT)
-            if left <= 0:  # google-auth tries some calls again and again
+            if left <= 0:  # google-auth retries some calls
                 raise exceptions.TransportError("the time limit of a refresh has passed")
-            if self._ca_file is not None:  # given with each call, or REQUESTS_CA_BUNDLE would override it
+            if self._ca_file is not None:  # takes precedence over REQUESTS_CA_BUNDLE
                 options["verify"] = self._ca_file
             return request(url, method=method, body=body, headers=headers, timeout=left, **options)
 
@@ -217,14 +217,14 @@ def _printable(error: BaseException) -> str:
 
 
 def _seconds_left(expiry: datetime.datetime | None) -> float:
-    if expiry is None:  # google-auth's way to say that it never ends
+    if expiry is None:  # google-auth: it never expires
         return LONGEST_LIFE
     # Naive and in UTC, by google-auth's convention.
     return expiry.replace(tzinfo=expiry.tzinfo or datetime.UTC).timestamp() - time.time()
 
 
 def _reason(error: BaseException) -> str | None:
-    """OAuth's error code, where google-auth passes on the endpoint's JSON as its second argument."""
+    """OAuth's error code, if google-auth passes on the JSON of the endpoint as the second argument of its error."""
     response = error.args[1] if len(error.args) > 1 else None
     return _text(response.get("error")) if isinstance(response, dict) else None
 

@@ -1,4 +1,4 @@
-"""Signed JSON in its compact form (RFC 7515): what Apple calls a provider token and Google an assertion.
+"""Signed JSON in its compact form (RFC 7515): Apple's provider tokens and Google's assertions.
 
 `compact` makes a token; a `Signer` signs it, one function per algorithm (`es256`, `rs256`).
 """
@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 Signer = Callable[[bytes], bytes]
-"""Takes the bytes to be signed and returns the signature as JOSE wants it."""
+"""Takes the bytes to sign and returns the signature in the form of JOSE."""
 
 _HALF: Final = 32  # bytes of r and of s on P-256 (RFC 7518, section 3.4)
 
@@ -33,7 +33,7 @@ def base64url(data: bytes) -> bytes:
 def compact(header: Mapping[str, Any], claims: Mapping[str, Any], sign: Signer) -> bytes:
     """The token `header.claims.signature` (RFC 7515, section 7.1).
 
-    Both objects are written in the order of their keys and without spaces, so equal arguments and a deterministic
+    Both objects are encoded in the order of their keys and without spaces, so equal arguments and a deterministic
     signer give equal bytes in every process.
     """
     content = base64url(orjson.dumps(header)) + b"." + base64url(orjson.dumps(claims))
@@ -43,8 +43,8 @@ def compact(header: Mapping[str, Any], claims: Mapping[str, Any], sign: Signer) 
 def es256(key: ec.EllipticCurvePrivateKey) -> Signer:
     """A signer for ES256 (RFC 7518, section 3.4): r and s, 64 bytes, from a key on P-256.
 
-    Its signatures are deterministic (RFC 6979) where OpenSSL can do that, from 3.2 on. Elsewhere they are random,
-    so two processes hold different tokens for the same claims; that is logged once.
+    Its signatures are deterministic (RFC 6979) with OpenSSL 3.2 or later. Otherwise they are random, so two processes have
+    different tokens for the same claims; that is logged once.
     """
     algorithm = _es256_algorithm()
 

@@ -1,27 +1,27 @@
-"""Apple's provider tokens: which one is in force, and which one a connection may use.
+"""Apple's provider tokens: the current token, and the token that a connection may use.
 
-Apple refuses a token older than an hour and a connection that changes its token more than once in 20 minutes
-("Establishing a token-based connection to APNs"). Both rules are kept without communication:
+Apple rejects a token older than an hour, and a connection that changes its token more than once in 20 minutes
+("Establishing a token-based connection to APNs"). Processes obey both rules without communication:
 
-* Wall time is cut into slots of 30 minutes, offset by a hash of the key id so that not all keys of the world change
-  at once. The token in force has the slot's start as `iat` and a deterministic signature, so every process of a
-  fleet mints the same bytes. A slot comes into force `margin` (2 minutes) late, so that no `iat` lies in the future
-  for a server whose clock is behind this machine's.
-* A connection (`TokenLease`) keeps the token that it has used until that first use is `hold` (20 minutes) old.
+* Wall time is divided into slots of 30 minutes, with an offset from a hash of the key id, so that not all keys change
+  at the same time. The current token has the start of its slot as `iat` and a deterministic signature, so every process of a
+  fleet makes the same bytes. A slot begins `margin` (2 minutes) late, so that no `iat` is in the future for a server with a
+  clock that is a little slow.
+* A connection (`TokenLease`) keeps its token until the first use of the token is `hold` (20 minutes) ago.
 
-Hence no token is older than 30 + 2 + 20 = 52 minutes when it is used.
+So no token is older than 30 + 2 + 20 = 52 minutes when it is used.
 
-**When the wall clock steps.** A step back of less than `margin` changes nothing: the token in force is still in the past.
-A longer one leaves that token in the future, where Apple rejects it (InvalidProviderToken), so the key goes back to the slot
-of the clock at once, and a connection that used the later token is left for a new one. A lease counts the time that passes
-between its calls and not the step, so its 20 minutes end on time. A step forward cannot be told from a pause: it ends the
+**When the wall clock steps.** A step back of less than `margin` changes nothing: the current token is still in the past.
+After a longer one that token is in the future, and Apple rejects it (InvalidProviderToken). So the key returns to the slot
+of the clock at once, and a connection that used the later token is replaced by a new one. A lease counts the time that passes
+between its calls and not the step, so its 20 minutes end on time. A step forward looks like a pause: it ends the
 20 minutes early, at the risk of one 429 TooManyProviderTokenUpdates.
 
-**A rejected token.** After ExpiredProviderToken Apple rejects everything on that connection, whatever token comes later. So a
-connection that was given an older token is left (`TokenLease.first`). When the newest token was rejected itself, our clock may be
-half an hour slow, and a key makes one that is as young as may be for new connections (`ApnsKey.renew`), once in a slot. A
-connection whose only token was that one is left as soon as there is another (`TokenLease.rejected`): a new connection with the
-same token would fare no better.
+**A rejected token.** After ExpiredProviderToken Apple rejects everything on that connection, also with a newer token. So a
+connection that used an older token is replaced (`TokenLease.first`). If the newest token itself was rejected, this machine's
+clock may be half an hour slow. Then the key makes a token that is as new as possible for new connections (`ApnsKey.renew`), once
+per slot. A connection that has used only the rejected token is replaced as soon as there is another token
+(`TokenLease.rejected`): a new connection with the same token would have the same result.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ from ..redaction import is_der
 from .jws import compact, es256
 
 Environment = Literal["production", "sandbox"]
-"""One of Apple's two, which have tokens and servers of their own."""
+"""Apple's environments: each has its own device tokens and servers."""
 
 MAX_AGE: Final = 3600
-"""Seconds after which Apple refuses a token."""
+"""Seconds after which Apple rejects a token."""
 HOLD: Final = 1200.0
 """Seconds for which a connection must keep a token."""
 LOOK_AGAIN: Final = 60.0
-"""A lease in use is asked at least so often, in seconds: what a step of the clock can hide from it."""
+"""Seconds after which `TokenLease.renew` must be called again: it then notices a step of the clock."""
 
 _IDENTIFIER: Final = re.compile(r"[A-Z0-9]{10}", re.ASCII)
 _IDENTIFIER_RULE: Final = "10 characters of A-Z and 0-9, as Apple shows it for the key"
@@ -63,8 +63,8 @@ _EXPECTED: Final = (
 class ProviderToken:
     """One token.
 
-    `value`: the `authorization` header, b"bearer " and the JWT: a secret. `iat`: UNIX seconds.
-    `until`: the wall time from which a newer slot is in force.
+    `value`: the value of the `authorization` header, b"bearer " and the JWT: a secret. `iat`: UNIX seconds. `until`: the wall
+    time at which the next slot begins, in UNIX seconds.
     """
 
     __slots__ = ("iat", "until", "value")
@@ -79,18 +79,18 @@ class ProviderToken:
 
 
 class ApnsKey:
-    """A signing key for APNs, and the token that it has in force.
+    """A signing key for APNs, and its current provider token.
 
-    `signatures`: how many tokens this process has signed.
+    `signatures`: the number of tokens that this process has signed.
 
     Args:
         key: the private key, on P-256; `from_file` and `from_pem` read one.
-        key_id: as Apple shows it, 10 characters.
-        team_id: as Apple shows it, 10 characters.
-        topics: the bundle ids of a topic-specific key; None for one of the whole team.
-        environment: "sandbox" or "production" for a key that is restricted to it; None for a key that is not.
-        slot: seconds, see the module; every process of a fleet must have the same.
-        margin: seconds, see the module; every process of a fleet must have the same.
+        key_id: the key's id in Apple's developer account, 10 characters.
+        team_id: the team's id in Apple's developer account, 10 characters.
+        topics: the bundle ids of a topic-specific key; None for a key of the whole team.
+        environment: "sandbox" or "production" for a key that is restricted to it; None for a key for both.
+        slot: seconds after which a new token is made; all processes of a fleet must have the same value.
+        margin: seconds by which the clocks of a fleet may differ; all its processes must have the same value.
     """
 
     __slots__ = (
@@ -117,11 +117,11 @@ class ApnsKey:
         slot: int = 1800,
         margin: int = 120,
     ) -> None:
-        """Takes a key on P-256; `from_file` and `from_pem` read one.
+        """Check the arguments.
 
         Raises:
-            ConfigurationError: an identifier is not 10 characters of A-Z and 0-9, the scope is none of Apple's, or
-                slot, margin and the 20 minutes of a connection are together longer than a token lives.
+            ConfigurationError: an identifier is not 10 characters of A-Z and 0-9, `topics` or `environment` is invalid, or
+                slot, margin and the 20 minutes of a connection together exceed the lifetime of a token.
         """
         key_id = _checked_identifier("key_id", key_id)
         team_id = _checked_identifier("team_id", team_id)
@@ -146,7 +146,7 @@ class ApnsKey:
         self.margin = margin
         self.signatures = 0
         self._sign = es256(key)
-        # Python's own hash differs between processes, and the fleet must agree.
+        # Not Python's `hash`, which differs between processes.
         self._offset = int.from_bytes(hashlib.sha256(key_id.encode()).digest()[:8], "big") % slot
         self._current: ProviderToken | None = None
 
@@ -166,22 +166,21 @@ class ApnsKey:
         """The key in a `.p8` file.
 
         Args:
-            path: of the file; or its content, PEM or base64 of it, as it may stand in a variable of the
-                environment.
-            key_id: see the class, as for all that follow but `name`.
-            team_id: your team's, 10 characters.
-            topics: the only ones that the key may push to; None for any.
-            environment: the only one that the key is for; None for both.
-            name: stands for the key in errors; None: the path, or "the key".
-            slot: seconds that a token is used before the next one is made.
-            margin: seconds that the clocks of a fleet may differ.
+            path: of the file; or its content, PEM or base64 of it, for example from an environment variable.
+            key_id: the key's id, 10 characters.
+            team_id: the team's id, 10 characters.
+            topics: the bundle ids of a topic-specific key; None for a key of the whole team.
+            environment: "sandbox" or "production" for a key that is restricted to it; None for a key for both.
+            name: the name of the key in errors; None: the path, or "the key".
+            slot: seconds after which a new token is made; all processes of a fleet must have the same value.
+            margin: seconds by which the clocks of a fleet may differ; all its processes must have the same value.
 
         Returns:
             The key.
 
         Raises:
-            ConfigurationError: the file cannot be read or holds no such key, or an argument is wrong. The message never
-                repeats the key.
+            ConfigurationError: the file cannot be read or does not contain such a key, or an argument is invalid. The
+                message never contains the key.
         """
         name, pem = read_material(path, argument="the key", expected=_EXPECTED, name=name)
         return cls.from_pem(
@@ -208,23 +207,23 @@ class ApnsKey:
         slot: int = 1800,
         margin: int = 120,
     ) -> ApnsKey:
-        """The key in the content of a `.p8` file; `name` stands for it in errors.
+        """The key in the content of a `.p8` file.
 
         Args:
             pem: the content of the file.
-            key_id: see the class, as for all that follow but `name`.
-            team_id: your team's, 10 characters.
-            topics: the only ones that the key may push to; None for any.
-            environment: the only one that the key is for; None for both.
-            name: stands for the key in errors.
-            slot: seconds that a token is used before the next one is made.
-            margin: seconds that the clocks of a fleet may differ.
+            key_id: the key's id, 10 characters.
+            team_id: the team's id, 10 characters.
+            topics: the bundle ids of a topic-specific key; None for a key of the whole team.
+            environment: "sandbox" or "production" for a key that is restricted to it; None for a key for both.
+            name: the name of the key in errors.
+            slot: seconds after which a new token is made; all processes of a fleet must have the same value.
+            margin: seconds by which the clocks of a fleet may differ; all its processes must have the same value.
 
         Returns:
             The key.
 
         Raises:
-            ConfigurationError: it is no such key, or an argument is wrong.
+            ConfigurationError: `pem` does not contain such a key, or an argument is invalid.
         """
         return cls(
             _load_key(pem, _wrong(name)),
@@ -237,7 +236,7 @@ class ApnsKey:
         )
 
     def token(self, now: float) -> ProviderToken:
-        """The token in force at `now` (UNIX seconds); signed once for each slot."""
+        """The current token at `now` (UNIX seconds); it is signed once per slot."""
         current = self._current
         if current is None or not current.iat <= now < current.until:
             slot_start = self._slot_start(now)
@@ -245,10 +244,10 @@ class ApnsKey:
         return current
 
     def renew(self, now: float) -> ProviderToken:
-        """The token to go on with at `now` (UNIX seconds), after Apple has called the newest one expired.
+        """The token to use at `now` (UNIX seconds) after Apple has rejected the newest one as expired.
 
-        The token of a slot is replaced by one that is as young as may be, until the next slot's comes into force. Such a
-        one stays: there is nothing better.
+        The token of the slot is replaced by one that is as new as possible, until the next slot begins. That one is not
+        replaced again.
         """
         current, slot_start = self.token(now), self._slot_start(now)
         if current.iat != slot_start:
@@ -275,15 +274,15 @@ class ApnsKey:
 class TokenLease:
     """The token that one connection uses.
 
-    Just before a request is sent, and at no other time, with `now` the wall time in UNIX seconds::
+    Use it directly before a request is sent, and at no other time, with the wall time `now` in UNIX seconds::
 
         if not lease.since <= now < lease.due:
             changed = lease.renew(now)
 
-    `token`: the `ProviderToken` in use, None before the first call. `first`: the first that the connection used.
-    `rejected`: set it when Apple has called `token` expired although it is the newest. `must_drain`: a new connection must
-    replace this one, because no token would be accepted on it. `due`: the wall time from which `renew` must be called again, at most a minute ahead. `since`: the wall time of the last call; a `now` before it means that the
-    clock has stepped back, which only `renew` can take into account.
+    `token`: the `ProviderToken` in use, None before the first call. `first`: the first token of the connection. `rejected`: set
+    it if Apple has rejected `token` as expired although it is the newest. `must_drain`: the connection must be replaced, because
+    Apple would accept no token on it. `due`: the wall time from which `renew` must be called again, at most a minute ahead.
+    `since`: the wall time of the last call; a `now` before it means that the clock has stepped back, which `renew` handles.
     """
 
     __slots__ = ("_first_use", "_key", "due", "first", "hold", "must_drain", "rejected", "since", "token")
@@ -297,12 +296,12 @@ class TokenLease:
         self.must_drain = False
         self.due = -math.inf
         self.since = -math.inf
-        self._first_use = -math.inf  # of `token`, by a clock that never stepped back
+        self._first_use = -math.inf  # of `token`, corrected for steps back of the clock
 
     def renew(self, now: float) -> bytes | None:
-        """The value of `authorization` when it changes with this request; None otherwise, or when it `must_drain`."""
+        """The new value of `authorization` if it changes with this request; None otherwise, or if the connection `must_drain`."""
         if now < self.since:
-            # The step's size is known but for the time since the last call: a minute at most on a busy connection.
+            # The size of the step, except for the time since the last call: on a busy connection at most a minute.
             self._first_use -= self.since - now
         self.since = now
         token, newest = self.token, self._key.token(now)
@@ -310,15 +309,15 @@ class TokenLease:
             token.iat > now or (self.rejected and newest.iat != token.iat)
         )
         changed = None
-        # The same comparison as for `due`: two roundings of one sum would leave an instant in which neither is true.
+        # The same expression as for `due`: with different rounding there would be a time at which neither is true.
         if not self.must_drain and now >= self._first_use + self.hold:
             if token is None or newest.value != token.value:
                 self._first_use = now
                 changed = newest.value
             token = self.token = newest
             self.first = self.first or token
-        assert token is not None  # the first call adopts one: its first use is infinitely long ago
-        # Before both of these nothing can change, unless the clock steps: hence the minute.
+        assert token is not None  # set by the first call, because `_first_use` is -inf
+        # Nothing changes before both of these times, unless the clock steps: hence the minute.
         self.due = min(max(self._first_use + self.hold, token.until), now + LOOK_AGAIN)
         return changed
 
@@ -331,7 +330,7 @@ def _wrong(name: str) -> Wrong:
 
 
 def _checked_identifier(name: str, value: str) -> str:
-    # The value itself is not shown: the key may have been given in its place.
+    # The value is not shown: it may be the key, given here by mistake.
     if not isinstance(value, str):
         raise ConfigurationError(f"{name} must be {_IDENTIFIER_RULE}, not {type(value).__name__}")
     identifier = value.strip()  # a file or a variable often ends with a line break
@@ -354,7 +353,7 @@ def _load_key(pem: str | bytes, wrong: Wrong) -> ec.EllipticCurvePrivateKey:
     try:
         key = load(data, None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        # OpenSSL's own words say nothing that a user could act on.
+        # The text of OpenSSL does not help a user.
         raise wrong("is damaged or of an unknown kind") from None
     return _check_key(key, wrong)
 

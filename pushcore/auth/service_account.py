@@ -1,4 +1,4 @@
-"""Google's service accounts: the key file, the assertion that it signs, and the access token that comes for it.
+"""Google's service accounts: the key file, the assertion that is signed with it, and the access token that Google returns.
 
 The exchange is that of RFC 7523 ("Using OAuth 2.0 for Server to Server Applications"). This module makes the request's
 body and reads the response; the caller sends it (`Post`).
@@ -30,12 +30,12 @@ from .access_token import AccessToken
 from .jws import compact, rs256
 
 SCOPE: Final = "https://www.googleapis.com/auth/firebase.messaging"
-"""All that sending and topics need ("projects.messages.send", Authorization scopes)."""
+"""The only scope that sending and topics need ("projects.messages.send", Authorization scopes)."""
 LIFE: Final = 3600
-"""Seconds that an assertion is good for: the most that Google accepts."""
+"""Seconds for which an assertion is valid: the maximum that Google accepts."""
 GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 MAX_RESPONSE: Final = 65_536
-"""Bytes of a response that are read; Google's have about one thousand."""
+"""Bytes of a response that are read, at most; Google's have about one thousand."""
 
 OTHER_TYPES: Final = (
     "authorized_user",
@@ -44,7 +44,7 @@ OTHER_TYPES: Final = (
     "impersonated_service_account",
     "gdch_service_account",
 )
-"""Types of Google's credentials files that google-auth alone can use."""
+"""Types of Google's credentials files that need google-auth."""
 _SMALLEST_KEY: Final = 2048  # bits, RFC 7518, section 3.3
 _EXPECTED: Final = (
     'expected the JSON key of a service account, "type": "service_account", from the Google Cloud console'
@@ -64,11 +64,12 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 class TokenResponse:
     """A response of the token endpoint.
 
-    `retry_after`: seconds, if it asked to wait. `clock_advice`: set if its clock and this machine's disagree, see `clock`.
+    `retry_after`: the seconds of its `Retry-After`, None without. `clock_advice`: set if its clock and this machine's differ,
+    see `clock`.
     """
 
     status: int
-    body: bytes = field(repr=False)  # a token may stand in it
+    body: bytes = field(repr=False)  # it may contain a token
     retry_after: float | None = None
     clock_advice: str | None = None
 
@@ -82,10 +83,10 @@ class ServiceAccount:
 
     Args:
         key: the private key, RSA; `from_file` and `from_info` read one.
-        client_email: the account's name.
-        token_uri: the token endpoint.
-        key_id: which key.
-        project_id: its own project, None when the file does not say.
+        client_email: the name of the account.
+        token_uri: the URL of the token endpoint.
+        key_id: the id of the key, None if it is unknown.
+        project_id: the project of the account, None if it is unknown.
     """
 
     __slots__ = ("_sign", "client_email", "key_id", "project_id", "token_uri")
@@ -99,10 +100,10 @@ class ServiceAccount:
         key_id: str | None = None,
         project_id: str | None = None,
     ) -> None:
-        """Takes an RSA key; `from_file` and `from_info` read one.
+        """Check the arguments.
 
         Raises:
-            ConfigurationError: an argument is of a wrong type, or the key has less than 2048 bits.
+            ConfigurationError: an argument has a wrong type, or the key has less than 2048 bits.
         """
         check_type("key", key, rsa.RSAPrivateKey, "an RSA key; from_file and from_info read one")
         check_type("client_email", client_email, str, "a string")
@@ -123,16 +124,15 @@ class ServiceAccount:
         """The account in a JSON key file.
 
         Args:
-            path: of the file; or its content, JSON or base64 of it, as it may stand in a variable of the
-                environment.
-            name: stands for the account in errors; None: the path, or "the service account".
+            path: of the file; or its content, JSON or base64 of it, for example from an environment variable.
+            name: the name of the account in errors; None: the path, or "the service account".
 
         Returns:
             The account.
 
         Raises:
-            ConfigurationError: the file cannot be read, is of another kind, lacks a field, or its key cannot be used. The
-                message never repeats the key.
+            ConfigurationError: the file cannot be read, has another type, lacks a field, or its key cannot be used. The
+                message never contains the key.
         """
         name, info = read_info(path, name=name)
         return cls.from_info(info, name=name)
@@ -141,17 +141,17 @@ class ServiceAccount:
     def from_info(
         cls, info: Mapping[str, Any] | str | bytes, *, name: str = "the service account"
     ) -> ServiceAccount:
-        """The account in the content of a key file, parsed or not; `name` stands for it in errors.
+        """The account in the content of a key file.
 
         Args:
-            info: the content.
-            name: stands for it in errors.
+            info: the content, as JSON or parsed.
+            name: the name of the account in errors.
 
         Returns:
             The account.
 
         Raises:
-            ConfigurationError: as for `from_file`.
+            ConfigurationError: the content has another type, lacks a field, or its key cannot be used.
         """
 
         def wrong(predicate: str) -> ConfigurationError:
@@ -173,7 +173,7 @@ class ServiceAccount:
             value = content.get(key)
             if value is None and key in ("private_key_id", "project_id"):
                 continue
-            # The value itself is not shown: it may be the key, in the wrong place.
+            # The value is not shown: it may be the key, given here by mistake.
             if not isinstance(value, str) or not value.strip():
                 raise wrong(f'has a "{key}" that is empty or not a string')
             fields[key] = value.strip()
@@ -195,11 +195,11 @@ class ServiceAccount:
         )
 
     def assertion(self, now: float, scope: str = SCOPE) -> bytes:
-        """The JWT that identifies the account, signed at `now` (UNIX seconds) and good for an hour.
+        """The JWT that identifies the account, signed at `now` and valid for an hour.
 
         Args:
             now: UNIX seconds.
-            scope: of the token that it is for.
+            scope: of the access token to request with it.
 
         Returns:
             The JWT: a secret for an hour.
@@ -218,30 +218,30 @@ class ServiceAccount:
         return compact(header, claims, self._sign)
 
     def form(self, now: float, scope: str = SCOPE) -> bytes:
-        """The body of the request for a token: "application/x-www-form-urlencoded".
+        """The body of the request for an access token: "application/x-www-form-urlencoded".
 
         Args:
             now: UNIX seconds.
-            scope: of the token.
+            scope: of the access token.
 
         Returns:
-            The body.
+            The body: a secret for an hour.
         """
         return urlencode({"grant_type": GRANT, "assertion": self.assertion(now, scope)}).encode()
 
     async def issue(self, post: Post, now: float, scope: str = SCOPE) -> AccessToken:
-        """Ask for a token.
+        """Request an access token.
 
         Args:
             post: sends the request.
             now: UNIX seconds.
-            scope: of the token.
+            scope: of the access token.
 
         Returns:
-            The token.
+            The access token.
 
         Raises:
-            AccessTokenError: there is none; `permanent` when asking again cannot help.
+            AccessTokenError: there is no token; `permanent` if a retry cannot help.
         """
         try:
             response = await post(self.form(now, scope))
@@ -256,14 +256,14 @@ class ServiceAccount:
 def read_info(
     source: str | bytes | os.PathLike[str], *, name: str | None = None
 ) -> tuple[str, Mapping[str, Any]]:
-    """The members of a credentials file of Google's, of whatever type, and the name for errors.
+    """The name of a credentials file of Google in errors, and its members; of any type.
 
     Args:
         source: the path of the file, or its content.
-        name: stands for it in errors; None: the path, or "the service account".
+        name: the name of the file in errors; None: the path, or "the service account".
 
     Raises:
-        ConfigurationError: it cannot be read, or is no JSON object.
+        ConfigurationError: it cannot be read, or is not a JSON object.
     """
     name, content = read_material(source, argument="the service account", expected=_EXPECTED, name=name)
 
@@ -284,12 +284,12 @@ def read_info(
 
 
 def _parse(content: bytes) -> Any:
-    """What a JSON text holds; None when it is none. Line breaks within its strings, and doubled escapes, are accepted."""
+    """The value of a JSON text; None if it is not JSON. Line breaks in its strings, and escaped escapes, are accepted."""
     try:
         text = content.decode()
     except UnicodeDecodeError:
         return None
-    # A shell or a template may have escaped the line breaks between the members, or all of the text once more.
+    # A shell or a template may have escaped the line breaks between the members, or the whole text a second time.
     unescaped = _ESCAPE.sub(lambda match: _UNESCAPED[match[1]], text)
     for attempt in (text, unescaped):
         with contextlib.suppress(ValueError, RecursionError):
@@ -298,7 +298,7 @@ def _parse(content: bytes) -> Any:
 
 
 def _where(content: bytes) -> str:
-    """Where a text stops being JSON, in parentheses; the words are the parser's own, and repeat nothing of the text."""
+    """The position at which a text is not JSON, in parentheses, with the parser's message, which contains nothing of the text."""
     try:
         json.loads(content.decode(), strict=False)
     except json.JSONDecodeError as error:
@@ -309,10 +309,10 @@ def _where(content: bytes) -> str:
 
 
 def read_token(response: TokenResponse) -> AccessToken:
-    """The token in a response of the endpoint.
+    """The token in a response of the token endpoint.
 
     Raises:
-        AccessTokenError: it is a rejection, or no response of a token endpoint.
+        AccessTokenError: the request was rejected, or the response is not that of a token endpoint.
     """
     members: Any = None
     if len(response.body) <= MAX_RESPONSE:
@@ -334,7 +334,7 @@ def read_token(response: TokenResponse) -> AccessToken:
         message = describe_unexpected("the token endpoint", status, response.body)
         if permanent or status < 400:
             reason = UNEXPECTED.name
-    # Google has one code for an assertion that is not valid now and for a key that it does not know.
+    # Google uses one code for an assertion that is not valid now and for an unknown key.
     advice = f"; {response.clock_advice}" if reason == "invalid_grant" and response.clock_advice else ""
     raise AccessTokenError(
         f"{message}{advice}",
@@ -380,7 +380,7 @@ def _load_key(pem: str, wrong: Wrong) -> rsa.RSAPrivateKey:
     try:
         key = serialization.load_pem_private_key(block, None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        # OpenSSL's own words say nothing that a user could act on.
+        # The text of OpenSSL does not help a user.
         raise wrong("is damaged") from None
     return _check_key(key, wrong)
 

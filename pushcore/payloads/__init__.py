@@ -1,1 +1,1 @@
-"""From a row to a push: payload formats, templates, whose device a row is, and the rows for APNs and for FCM."""
+"""From a row to a push: payload formats, templates, the provider of a row's device, and rows for APNs and for FCM."""

@@ -79,12 +79,12 @@ Make = Callable[[int, str, Any], ApnsRow]
 
 
 class ApnsRows:
-    """Makes the pushes to APNs of one campaign. `invisible`: those so far that display nothing.
+    """Makes the pushes to APNs of one campaign. `invisible`: the number of pushes so far that display nothing.
 
     Args:
-        payload: Of all rows.
-        defaults: The options for rows without columns of their own.
-        prefix: Of their apns-ids, see `id_prefix`; random by default.
+        payload: The payload of all rows.
+        defaults: The options for rows without their own columns.
+        prefix: The beginning of their apns-ids, see `id_prefix`; random by default.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class ApnsRows:
         override: Callable[[ApnsRow, Any], None] | None,
         otherwise: Make | None = None,
     ) -> Make:
-        """Rows that have their payload and perhaps columns of their own. `otherwise`: makes those that `fill` cannot."""
+        """Make rows with one form of the payload, and perhaps their own columns. `otherwise`: makes rows that `fill` cannot."""
         prefix, push_type = self._prefix, defaults.push_type or "alert"
         priority, expiration, collapse_id = defaults.priority, defaults.expiration, defaults.collapse_id
 
@@ -154,7 +154,7 @@ class ApnsRows:
         columns: Sequence[str] | None,
         override: Callable[[ApnsRow, Any], None] | None,
     ) -> Make:
-        """Rows whose values decide more than their payload."""
+        """Make rows with values that affect more than their own field."""
         forms, timed, prefix = payload.apns_forms, payload.timed, self._prefix
         values_of, merged = forms.template.values(columns), self._merged
 
@@ -255,13 +255,13 @@ class ApnsRows:
         setattr(push, name, value)
 
     def _known_text(self, value: str) -> str:
-        """One object for equal texts: the client recognises its last topic and push type by identity."""
+        """The same object for equal texts: the client recognises its last topic and push type by identity."""
         if len(self._known) >= _MAX_KNOWN:
             self._known.clear()
         return self._known.setdefault(value, value)
 
 
 def id_prefix() -> str:
-    """What the apns-ids of one campaign begin with: a random UUID (version 4) without its last 12 digits."""
+    """The beginning of the apns-ids of one campaign: a random UUID (version 4) without its last 12 digits."""
     digits = secrets.token_hex(9)
     return f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-a{digits[15:18]}-"

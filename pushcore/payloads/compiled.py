@@ -1,8 +1,7 @@
-"""A payload is converted once, with marks where values stand, into the JSON that is sent: a form, which rows fill.
+"""A payload is converted once to the JSON that is sent, with markers in place of values. The result is a form; rows fill it.
 
-Where a value decides what the JSON looks like (an empty text, a badge of 0, a priority), there is a form for each such
-value that rows have. What cannot be a form is converted for its row alone: a row that must be refused, a value that is seen
-for the first time.
+If a value affects other parts of the JSON (an empty text, a badge of 0, a priority), there is one form for each such value.
+Some rows are converted alone: a row that must be rejected, a value that occurs for the first time.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from .json_template import Hole, JsonTemplate, Pieces, Placeholder
 from .values import TEXT, is_deep
 
 MAX_FORMS: Final = 1024
-"""Forms of one payload that are kept; when there are more, all are forgotten."""
+"""Forms of one payload that are kept, at most; when there are more, all are dropped."""
 _MAX_DIGITS: Final = 9
-"""Digits of a count. One with more may be too large for FCM."""
+"""Digits of a count, at most: a longer one may be too large for FCM."""
 _EMPTY: Final = (b"", b'""')
 
 
@@ -29,23 +28,23 @@ class Role(enum.Enum):
     """The role of a placeholder: what its value affects."""
 
     FREE = "free"
-    """Nothing besides itself."""
+    """Only its own field."""
     TEXT = "text"
-    """A text that changes more when it is empty."""
+    """A text; an empty one affects other fields."""
     COUNT = "count"
-    """A number from 0 on that changes more when it is 0."""
+    """A number of 0 or more; 0 affects other fields."""
     FIXED = "fixed"
-    """Anything: there is a form for each value."""
+    """Every value affects other fields: there is a form for each value."""
 
 
 class Marks:
-    """Stand for the values of placeholders while a payload is converted.
+    """Markers in place of the values of placeholders while a payload is converted.
 
-    A mark holds a quotation mark, whose backslashes in the JSON tell how deep it is within texts.
+    A marker contains a quotation mark. The number of backslashes before it in the JSON shows how deeply it is nested in texts.
     """
 
     def __init__(self, source: bytes) -> None:
-        """`source`: the payload, which has none of these marks."""
+        """`source`: the payload, which must not contain a marker."""
         tag, digits = secrets.token_hex(4), f"{secrets.randbelow(9 * 10**8) + 10**8}"
         while tag.encode() in source:
             tag = secrets.token_hex(4)
@@ -58,20 +57,20 @@ class Marks:
         )
 
     def text(self, number: int, placeholder: Placeholder) -> bytes:
-        """In place of a value."""
+        """The marker for a value."""
         mark = orjson.dumps(f'<"{self._tag}{number}{"w" if placeholder.whole else "p"}')
         return mark if placeholder.whole else mark[1:-1]
 
     def count(self, number: int) -> bytes:
-        """In place of a number: there is one at most."""
+        """The marker for a number; a payload has at most one."""
         self._count = number
         return self._digits
 
     def cut(self, encoded: bytes) -> Pieces:
-        """JSON with these marks, cut where they are.
+        """Divide JSON at its markers.
 
         Raises:
-            ValueError: A mark is not where a value could stand.
+            ValueError: A marker is at a place where no value can be inserted.
         """
         segments, holes, position = [], [], 0
         for match in self._pattern.finditer(encoded):
@@ -87,14 +86,14 @@ class Marks:
 
 
 class Form(Protocol):
-    """What rows fill. `stale`: whether it was made for another time than `now`."""
+    """A converted payload that rows fill. `stale`: whether it was made for another time than `now`."""
 
     def stale(self, now: float) -> bool: ...
 
 
 F = TypeVar("F", bound=Form)
 Convert = Callable[[dict[str, Any], float, Marks | None], F]
-"""Makes a form of a payload's content at a time; None for marks: the content is that of one row, and may be invalid."""
+"""Makes a form from content, time and markers. Without markers (None) the content is that of one row, and may be invalid."""
 
 
 class Compiled(Generic[F]):
@@ -102,19 +101,19 @@ class Compiled(Generic[F]):
 
     Args:
         template: The payload.
-        roles: Of its placeholders.
-        convert: Makes a form. What it raises for marks means that there is none; for one row it raises `BadRow`.
+        roles: The roles of its placeholders.
+        convert: Makes a form. With markers, any exception means that there is no form; for one row it raises `BadRow`.
     """
 
     def __init__(self, template: JsonTemplate, roles: Sequence[Role], convert: Convert[F]) -> None:
         self.template = template
         self._roles = tuple(roles)
         self._convert = convert
-        # None: a row has had this key. False: there is no such form.
+        # None: one row had this key so far. False: there is no form for it.
         self._forms: dict[tuple[object, ...], F | Literal[False] | None] = {}
         self._fixed = Role.FIXED in roles
         self._deciding = [(number, role) for number, role in enumerate(roles) if role is not Role.FREE]
-        # Those whose value may be an object or a list.
+        # Placeholders with values that may be objects or lists.
         self._any = [
             number
             for number, (role, placeholder) in enumerate(zip(roles, template.placeholders, strict=True))
@@ -122,7 +121,7 @@ class Compiled(Generic[F]):
         ]
 
     def form(self, values: Sequence[bytes], now: float) -> F | None:
-        """The form of a row with these values; None where there is none, see `alone`."""
+        """The form for a row with these values; None if there is none, see `alone`."""
         for number in self._any:
             value = values[number]
             if is_deep(value):
@@ -134,28 +133,28 @@ class Compiled(Generic[F]):
         return self._make(key, values, now) if form.stale(now) else form
 
     def sole(self, now: float) -> F | None:
-        """The form of all rows, whatever their values are; None where those decide."""
+        """The form for all rows, if there is only one; None otherwise."""
         return None if self._deciding else self._make((), [b"0"] * len(self._roles), now)
 
     def uses_all(self, pieces: Pieces) -> bool:
-        """Whether every placeholder stands in these pieces. One that the provider does not get must be there in each row, too."""
+        """Whether the pieces contain every placeholder. Rows must have the values of the others, too."""
         return len({hole.placeholder for hole in pieces.holes}) == len(self._roles)
 
     def bind(
         self, pieces: Pieces, columns: Sequence[str] | None, otherwise: Callable[[Any], bytes]
     ) -> Callable[[Any], bytes]:
-        """The function from a row to some JSON of its form. `otherwise`: called for a row that has another form, or none."""
+        """The function from a row to JSON by this form. `otherwise`: called for a row that needs another form or has none."""
         return pieces.bind(self.template.placeholders, self.template.keys(columns), otherwise, flat=True)
 
     def alone(self, values: Sequence[bytes], now: float) -> F:
-        """The form of one row, without holes. Raises `BadRow`."""
+        """The form for one row alone, with its values. Raises `BadRow`."""
         return self._convert(orjson.loads(self.template.pieces.fill(values)), now, None)
 
     def _make(self, key: tuple[object, ...], values: Sequence[bytes], now: float) -> F | None:
         if key not in self._forms:
             if len(self._forms) >= MAX_FORMS:
                 self._forms.clear()
-            if self._fixed:  # a value that no other row has is not worth a form
+            if self._fixed:  # a form is made when a second row has the same value
                 self._forms[key] = None
                 return None
         marks = Marks(self.template.pieces.fill(values))
@@ -164,7 +163,7 @@ class Compiled(Generic[F]):
         ]
         try:
             form = self._convert(orjson.loads(self.template.pieces.fill(marked)), now, marks)
-        except Exception:  # what is wrong is said of each row with its own values
+        except Exception:  # the rows are then converted alone, which reports the error with their values
             self._forms[key] = False
             return None
         self._forms[key] = form
@@ -179,7 +178,7 @@ class Compiled(Generic[F]):
 
 
 def _key(role: Role, value: bytes) -> object:
-    """What of a value decides about the form."""
+    """The part of a value on which the form depends."""
     if role is Role.TEXT:
         return value not in _EMPTY
     if role is Role.COUNT and value.isdigit() and len(value) <= _MAX_DIGITS and value != b"0":

@@ -1,4 +1,4 @@
-"""What a payload becomes: notifications or messages that differ in their values alone, see `compiled`."""
+"""The forms of a payload for APNs and for FCM, see `compiled`: pushes that differ only in their values."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ _ANY_TOKEN: Final = "cFakeInstallation-0000:APA91b" + "0" * 134  # for messages 
 
 
 class CompiledNotification:
-    """Pushes to APNs that differ in their values alone.
+    """Pushes to APNs that differ only in their values.
 
-    `push`: has the header fields that they have in common. `payload`, `collapse_id`: their JSON, None where there is none
-    but that of `push`. `lifetime`: seconds for which APNs may keep them, None where `push` has their expiration.
-    `invisible`: whether they display nothing.
+    `push`: has their common header fields. `payload`, `collapse_id`: their JSON; None if that of `push` is used. `lifetime`:
+    seconds for which APNs may keep them; None if `push` has the expiration. `invisible`: whether they display nothing.
     """
 
     __slots__ = ("collapse_id", "invisible", "lifetime", "payload", "push")
@@ -32,10 +31,10 @@ class CompiledNotification:
     def __init__(
         self, push: Notification, lifetime: float | None, marks: Marks | None, *, invisible: bool
     ) -> None:
-        """`marks`: in `push`; None for that of a single row.
+        """`marks`: the markers in `push`; None for the push of a single row.
 
         Raises:
-            ValueError: Its values are not where they could stand.
+            ValueError: A marker is at a place where no value can be inserted.
         """
         self.push, self.lifetime, self.invisible = push, lifetime, invisible
         self.payload: Pieces | None = None
@@ -47,16 +46,16 @@ class CompiledNotification:
                 self.collapse_id = collapse_id
 
     def stale(self, now: float) -> bool:
-        """Never: the expiration is not in the JSON."""
+        """Always False: the expiration is not in the JSON."""
         return False
 
 
 class CompiledMessage:
-    """Messages to FCM that differ in their values alone.
+    """Messages to FCM that differ only in their values.
 
-    `form`: None for the message of a single row, which has not been checked; it is `fields`. `token`, `fid`: the JSON of
-    requests to a registration token and to an installation id, as in `RenderedMessage`. `invisible`: whether they display
-    nothing.
+    `form`: None for the message of a single row, which has not been checked; then `fields` is that message. `token`, `fid`: the
+    JSON of requests to a registration token and to an installation id, as in `RenderedMessage`. `invisible`: whether they
+    display nothing.
     """
 
     __slots__ = ("_expires", "_left", "fid", "fields", "form", "invisible", "token")
@@ -70,10 +69,10 @@ class CompiledMessage:
         expires: float | None = None,
         now: float = 0.0,
     ) -> None:
-        """`fields`: of a `Message`. `expires`: UNIX seconds, where the fields depend on `now` because of it.
+        """`fields`: of a `Message`. `expires`: UNIX seconds, if the message has an expiry; its fields then depend on `now`.
 
         Raises:
-            ValueError: Google would reject the message, or its values are not where they could stand.
+            ValueError: Google would reject the message, or a marker is at a place where no value can be inserted.
         """
         self.fields, self.invisible = fields, invisible
         self._expires = expires
@@ -91,7 +90,7 @@ class CompiledMessage:
         self.token, self.fid = marks.cut(start + b'"token":'), marks.cut(start + b'"fid":')
 
     def stale(self, now: float) -> bool:
-        """Whether they expire in another number of seconds than when they were compiled."""
+        """Whether their time to live, in whole seconds, has changed since they were compiled."""
         return self._expires is not None and int(self._expires - now) != self._left
 
 

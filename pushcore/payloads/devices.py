@@ -42,12 +42,12 @@ def find_device(token: object, platform_value: object, only: str = "") -> Device
     """The device of a row.
 
     Args:
-        token: A text, or what getDevicePushTokenAsync returns, as an object or as its JSON; where it is missing, an
-            object with `data` in the column `platform` is taken.
-        platform_value: The value of the column `platform`; None or empty: not set. Of an object that
-            getDevicePushTokenAsync returned, the `type` counts.
-        only: The provider of a run with a single one. A token of unknown shape is taken as one of this provider, for
-            Apple and Google promise no shape.
+        token: A text, or the object that getDevicePushTokenAsync returns, or its JSON. If it is missing, such an object is
+            also accepted in the column `platform`.
+        platform_value: The value of the column `platform`; None or empty: not set. If it is an object of
+            getDevicePushTokenAsync, its `type` is used.
+        only: The provider of a run with a single provider. A token of unknown shape is then sent to this provider, because
+            Apple and Google do not specify the shape of tokens.
 
     Raises:
         BadRow: No push can be sent to this row.
@@ -66,7 +66,7 @@ def find_device(token: object, platform_value: object, only: str = "") -> Device
         return _of_unknown_shape(token, recognised.reason, expected or only)
     platform = recognised.platform or ""
     if expected == APNS and _HEX.fullmatch(recognised.token):
-        platform = APNS  # an installation id can be hexadecimal too, and APNs promises no length
+        platform = APNS  # an installation id can be hexadecimal, too, and Apple does not specify a length
     elif expected and expected != platform:
         hint = "; platform fcm sends through FCM, to iOS as well" if platform == FCM else ""
         raise BadRow(
@@ -84,7 +84,7 @@ def text_of(token: object) -> str:
 
 
 def _typed(value: object) -> object:
-    """What getDevicePushTokenAsync returned, where it stands in the column `platform` of a row without a token."""
+    """The object of getDevicePushTokenAsync, if a row without a token has it in the column `platform`."""
     if isinstance(value, str) and value.lstrip()[:1] == "{":
         with contextlib.suppress(orjson.JSONDecodeError):
             value = orjson.loads(value)
@@ -109,7 +109,7 @@ def _platform(value: object) -> str:
 
 def _of_unknown_shape(token: str, reason: str, platform: str) -> Device:
     if platform == APNS:
-        return Device(APNS, token)  # the client says what is wrong with it
+        return Device(APNS, token)  # the client reports the error
     if platform == FCM:
         recognised = recognise({"type": "android", "data": token})
         if not recognised.usable:

@@ -1,12 +1,13 @@
 """Duplicate devices of an audience: counted while it is sent, or found before anything is sent.
 
-`TokenSample` counts during the run and keeps at most `LIMIT` tokens: up to that many the count is exact, beyond it an
-estimate from a sample. `DuplicateFinder` finds all duplicates and keeps one bit per row and a few megabytes, however large
-the audience: the entries to compare (25 bytes per row) are in a temporary file, in partitions by the first byte of a hash,
-which are read one after the other.
+`TokenSample` counts during the run and keeps at most `LIMIT` tokens. Up to that number the count is exact, beyond it an
+estimate from a sample. `DuplicateFinder` finds all duplicates; it needs one bit of memory per row and a few megabytes. The
+entries to compare (25 bytes per row) are in a temporary file, in partitions by the first byte of a hash, which are read one
+after the other.
 
 A Firebase installation id and a registration token that begins with it are one device ("Send to the Firebase installation id"
-at firebase.google.com/docs); two tokens that begin with the same id are two, for one of them may be unregistered.
+at firebase.google.com/docs). Two tokens that begin with the same id count as two devices, because one of them may be
+unregistered.
 """
 
 from __future__ import annotations
@@ -39,10 +40,10 @@ _BLOCK: Final = 640 * _ENTRY.size  # bytes of a part that are written together
 
 
 class TokenSample:
-    """Counts rows whose token an earlier row has; an estimate beyond `LIMIT` distinct tokens.
+    """Counts rows with the token of an earlier row; an estimate beyond `LIMIT` distinct tokens.
 
-    A token whose hash shares a bit with `mask` is not in the sample and need not be added. For FCM this must hold for
-    the hash of its first `ID_LENGTH` characters too.
+    If the hash of a token has a bit in common with `mask`, the token is not in the sample and need not be added. For FCM this
+    must also be true of the hash of its first `ID_LENGTH` characters.
     """
 
     def __init__(self) -> None:
@@ -79,22 +80,22 @@ class TokenSample:
 
     @property
     def exact(self) -> bool:
-        """Whether the sample holds all tokens."""
+        """Whether the sample contains all tokens."""
         return not self.mask
 
     @property
     def same_token(self) -> int:
-        """Rows whose token an earlier row has."""
+        """The number of rows with the token of an earlier row."""
         return sum(self._repeats.values()) * (self.mask + 1)
 
     @property
     def same_installation(self) -> int:
-        """Installation ids in the audience along with a token that begins with them."""
+        """The number of installation ids for which the audience also has a token that begins with them."""
         return sum(bits == 3 for bits in self._installations.values()) * (self.mask + 1)
 
 
 class DuplicateFinder:
-    """Finds every row whose device an earlier row has. `add` all rows, `finish` once, and `close` in any case."""
+    """Finds every row with the device of an earlier row. Call `add` for all rows, `finish` once, and always `close`."""
 
     def __init__(self) -> None:
         self._key = os.urandom(16)  # so that tokens cannot be crafted to collide
@@ -161,10 +162,10 @@ class DuplicateFinder:
 
 
 class Duplicates:
-    """The rows of an audience whose device an earlier row has.
+    """The rows of an audience with the device of an earlier row.
 
-    `same_token`: how many have the same token. `same_installation`: how many more are the same device, one row with its
-    installation id and another with its token.
+    `same_token`: the number of rows with the token of an earlier row. `same_installation`: the number of further rows for the
+    same device: one row has its installation id, another its token.
     """
 
     def __init__(self, skipped: bytes, same_token: int, same_installation: int) -> None:
@@ -209,7 +210,7 @@ def find_duplicates(path: str, only: str = "") -> Duplicates:
 
 
 def duplicate_lines(duplicates: TokenSample | Duplicates, *, left_out: bool) -> list[str]:
-    """The summary's lines about duplicates. `left_out`: whether they were skipped."""
+    """The lines about duplicates in the summary. `left_out`: whether the duplicates were skipped."""
     approximate = "" if duplicates.exact else "~"
     action = "left out" if left_out else "--unique sends to each device once"
     kinds = (

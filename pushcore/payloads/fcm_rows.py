@@ -35,7 +35,7 @@ _new = FcmRow.__new__
 
 
 class FcmRows:
-    """Makes the pushes to FCM of one campaign. `invisible`: those so far that display nothing."""
+    """Makes the pushes to FCM of one campaign. `invisible`: the number of pushes so far that display nothing."""
 
     def __init__(self, payload: FcmPayload | ExpoPayload) -> None:
         self.payload = payload

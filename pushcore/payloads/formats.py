@@ -28,8 +28,8 @@ _EXPO_TEXTS: Final = ("title", "subtitle", "body")
 class PayloadFiles:
     """The options that name payload files. `common`: --payload; `apns`, `fcm`: for that provider alone.
 
-    `form`: one of `FORMATS`. `push_type`: the value of --push-type, if set. `android`: the form in which Android gets a
-    message of Expo's format. `format_option`: what errors call the option that says the format.
+    `form`: one of `FORMATS`. `push_type`: the value of --push-type, if set. `android`: the form for Android of a message in
+    Expo's format. `format_option`: the name of the option for the format in errors.
     """
 
     common: str | None = None
@@ -46,7 +46,7 @@ class PayloadFiles:
         """The payload for each of `platforms`.
 
         Raises:
-            BadInput: A file cannot be used, or holds no payload for a provider that needs it.
+            BadInput: A file is invalid, or has no payload for a provider that needs one.
         """
         own_paths = {APNS: self.apns, FCM: self.fcm}
         for platform, path in own_paths.items():
@@ -62,7 +62,7 @@ class PayloadFiles:
             if self.common is None:
                 options = " or ".join(["--payload", *(f"--{platform}-payload" for platform in sharing)])
                 raise BadInput(f"{options} is missing: a payload for {NAMES[sharing[0]]}")
-            content = read_object(self.common)  # read once: it may be a pipe
+            content = read_object(self.common)  # read only once: it may be a pipe
             name = printable(self.common)
             payloads = {platform: self._shared(content, name, platform, sharing) for platform in sharing}
         for platform in platforms:
@@ -72,7 +72,7 @@ class PayloadFiles:
         return payloads
 
     def of_object(self, content: dict[str, Any], name: str) -> dict[str, Payload]:
-        """The payload for each provider that a JSON object has one for. Raises `BadInput` when it has none for any."""
+        """The payloads in a JSON object, by provider. Raises `BadInput` if there is none."""
         if self.form not in FORMATS:
             raise BadInput(
                 f"{self.format_option} must be one of {', '.join(FORMATS)}, not {shown(self.form)}"

@@ -1,7 +1,7 @@
-"""The payload template: a JSON object whose string values may hold `{{column}}`.
+"""The payload template: a JSON object with `{{column}}` in its strings.
 
-It is encoded once, with holes; for each row the holes are filled with encoded values. So no value can change the
-payload's structure, and a push costs one `orjson.dumps` of a short string per placeholder.
+It is encoded once, with holes. For each row the holes are filled with encoded values. So no value can change the structure of
+the payload, and a push costs one `orjson.dumps` of a short string per placeholder.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _BOM: Final = b"\xef\xbb\xbf"
 _dumps = orjson.dumps
 
 WHOLE, WITHIN, NESTED, OTHERWISE = 0, 1, 2, 4
-"""How a text is inserted: as a string of JSON, within one, within JSON that is the text of one, or not simply."""
+"""How a text is inserted: as a JSON string, within one, within JSON that is itself the text of a JSON string, or by a function."""
 
 Path = tuple[str | int, ...]
 """The path of a field: keys of objects, and indices of lists."""
@@ -39,8 +39,8 @@ Takes = Callable[[Path], str]
 class Placeholder:
     """One `{{column}}` or `{{column:kind}}`.
 
-    `path`: of its field. `whole`: it is the entire string, so the value keeps its type, unless `takes` says that the
-    field needs text. `padded`: the string is never empty, for there is text beside the placeholders.
+    `path`: of its field. `whole`: the placeholder is the entire string, so the value keeps its type, unless `takes` says that
+    the field needs text. `padded`: the string has text besides placeholders, so it is never empty.
     """
 
     __slots__ = ("column", "kind", "padded", "path", "takes", "whole")
@@ -63,7 +63,7 @@ class Placeholder:
         self.takes = takes
 
     def render(self) -> Render:
-        """The function from a row's value to the bytes that fill the hole."""
+        """The function from the value of a row to the bytes that fill the hole."""
         return render_of(self.kind, self.takes, whole=self.whole)
 
     @property
@@ -82,7 +82,7 @@ class Hole(NamedTuple):
 
 
 class Pieces:
-    """JSON that is cut where values stand. `constant`: all of it, where none does."""
+    """JSON divided at the holes for values. `constant`: the whole JSON if there is no hole, None otherwise."""
 
     __slots__ = ("_buffer", "constant", "holes")
 
@@ -113,10 +113,10 @@ class Pieces:
         """The function from a row to the JSON.
 
         Args:
-            placeholders: All of the template.
-            keys: Where a row has the value of each.
+            placeholders: All placeholders of the template.
+            keys: For each placeholder, the key or index of its value in a row.
             otherwise: Called for a row with a value that cannot be inserted.
-            flat: Whether values that may be nested too deeply cannot be inserted.
+            flat: Whether to treat a value that may be nested too deeply as one that cannot be inserted.
         """
         constant = self.constant
         if constant is not None:
@@ -154,7 +154,7 @@ class Pieces:
 
 
 class JsonTemplate:
-    """A payload with placeholders. `columns`: those of its placeholders, in order of appearance. `name`: what errors call it."""
+    """A payload with placeholders. `columns`: their columns, in order of appearance. `name`: the name of the payload in errors."""
 
     def __init__(self, segments: list[bytes], placeholders: list[Placeholder], name: str) -> None:
         """`segments`: the bytes around the holes, one more than there are placeholders."""
@@ -167,7 +167,7 @@ class JsonTemplate:
 
     @classmethod
     def from_json(cls, data: bytes, name: str) -> JsonTemplate:
-        """The template in `data`, which errors call `name`.
+        """The template in `data`; its name in errors is `name`.
 
         Raises:
             BadInput: `data` is not a JSON object, or a placeholder is malformed.
@@ -191,12 +191,12 @@ class JsonTemplate:
         return cls(_cut(encoded, marker.encode()), placeholders, name)
 
     def keys(self, columns: Sequence[str] | None) -> list[Any]:
-        """Where a row has the value of each placeholder. It is a list in the order of `columns`, a dict if that is None."""
+        """For each placeholder, the index of its value in a row; the key, if `columns` is None and a row is a dict."""
         names = [placeholder.column for placeholder in self.placeholders]
         return list(names) if columns is None else [columns.index(name) for name in names]
 
     def values(self, columns: Sequence[str] | None) -> Callable[[Any], list[bytes]]:
-        """The function from a row to the values of its placeholders, as they are inserted.
+        """The function from a row to the encoded values of its placeholders.
 
         The function raises `BadRow` when a value cannot be inserted.
         """
@@ -208,7 +208,7 @@ class JsonTemplate:
             encoded: list[bytes] = []
             try:
                 for key, render in pairs:
-                    encoded.append(render(row[key]))  # their number says which is wrong
+                    encoded.append(render(row[key]))  # their number shows the failed placeholder
             except VALUE_ERRORS as error:
                 number = len(encoded)
                 raise _bad_row(self.placeholders[number], self.name, row, keys[number], error) from None
@@ -219,7 +219,7 @@ class JsonTemplate:
     def bind(self, columns: Sequence[str] | None) -> Callable[[Any], bytes]:
         """The function from a row to its payload. A row is a list in the order of `columns`, or a dict if that is None.
 
-        The function raises `BadRow` when a value cannot fill its hole.
+        The function raises `BadRow` when a value cannot be inserted.
         """
         values = self.values(columns)
 
@@ -230,12 +230,12 @@ class JsonTemplate:
 
 
 def read_object(path: str) -> dict[str, Any]:
-    """The JSON object in a payload file. Raises `BadInput` when the file holds something else."""
+    """The JSON object in a payload file. Raises `BadInput` if the file has another content."""
     return json_object(read_small(path, _EXPECTED, MAX_FILE), path)
 
 
 def json_object(data: bytes, name: str) -> dict[str, Any]:
-    """The JSON object in `data`, which errors call `name`. Raises `BadInput` when it is something else."""
+    """The JSON object in `data`; its name in errors is `name`. Raises `BadInput` if `data` has another content."""
     try:
         content = orjson.loads(data.removeprefix(_BOM))
     except orjson.JSONDecodeError as error:
@@ -248,13 +248,13 @@ def json_object(data: bytes, name: str) -> dict[str, Any]:
 
 
 def _bad_row(placeholder: Placeholder, name: str, row: Any, key: Any, error: Exception) -> BadRow:
-    file = name.rpartition("/")[2]  # for it stands in the results of each such row
+    file = name.rpartition("/")[2]  # short, because it is in the results of every such row
     column, where = shown(placeholder.column), f"({place(placeholder.path)} of {file})"
     if isinstance(error, KeyError):
         return BadRow(f"there is no key {column} {where}")
     if isinstance(row[key], str) and not is_utf8(row[key]):
         return BadRow(f"the value of {column} cannot be JSON: it is {NOT_UTF8} {where}")
-    if isinstance(error, TypeError):  # orjson's, for half a surrogate pair or a number of more than 64 bits
+    if isinstance(error, TypeError):  # from orjson, for a surrogate or a number of more than 64 bits
         return BadRow(f"the value of {column} cannot be JSON: {error} {where}")
     return BadRow(f"{column}: {error} {where}")
 

@@ -1,4 +1,4 @@
-"""Payload files for FCM's legacy API: Expo's listing for Android is converted to v1, any other is refused."""
+"""Payload files for FCM's legacy API: the example in Expo's documentation is converted to v1, all others are rejected."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def is_listing(content: dict[str, Any]) -> bool:
 
 
 def from_listing(content: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """The message for FCM v1, and the object in its `data.body`, which v1 takes as JSON text."""
+    """The message for FCM v1, and the object in its `data.body`, which must be JSON text in v1."""
     android = {key: content[key] for key in ("collapse_key", "priority") if content.get(key) is not None}
     if android.get("priority") in ("normal", "high"):
         android["priority"] = android["priority"].upper()
@@ -43,7 +43,7 @@ def from_listing(content: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
 
 
 def is_legacy(content: dict[str, Any]) -> bool:
-    """Whether it is a message of the legacy API: neither v1 nor Expo knows this combination of keys."""
+    """Whether it is a message of the legacy API: this combination of keys exists neither in v1 nor in Expo's format."""
     keys = content.keys()
     if "registration_ids" in keys or ("notification" in keys and keys & _LEGACY_ONLY):
         return True
@@ -52,7 +52,7 @@ def is_legacy(content: dict[str, Any]) -> bool:
 
 
 def refuse_legacy(content: dict[str, Any], name: str) -> None:
-    """Raises `BadInput`, which names the keys, when `content` has keys of the legacy API that v1 does not have."""
+    """Raise `BadInput` with the names of the keys if `content` has keys of the legacy API that v1 does not have."""
     message = content.get("message")
     message = message if isinstance(message, dict) else content
     if is_listing(message) and message is content:

@@ -53,7 +53,7 @@ def apns_notices(name: str, payload: dict[str, Any], push_type: str | PushType) 
 
 
 def without_placeholders(payload: dict[str, Any]) -> dict[str, Any]:
-    """A payload of APNs without the values of `aps` that hold placeholders."""
+    """A payload of APNs without the values of `aps` that contain placeholders."""
     aps = payload.get("aps")
     if not isinstance(aps, dict):
         return payload
@@ -74,7 +74,7 @@ def _of_apns_part(name: str, message: dict[str, Any]) -> list[str]:
     values = {key.lower(): value for key, value in headers.items()}
     push_type = values.get("apns-push-type")
     notices = [] if push_type is None else apns_notices(f"{name}: apns.payload", payload, push_type)
-    # FCM adds what it displays to the payload, so it may be invisible here.
+    # FCM adds the displayed fields to the payload, so they may be missing here.
     notices = [notice for notice in notices if not notice.endswith(INVISIBLE)]
     if push_type_of(payload) == "background" and str(values.get("apns-priority", "5")) == "10":
         notices.append(
@@ -87,7 +87,7 @@ def _invisible(name: str, message: dict[str, Any]) -> list[str]:
     android, v2 = object_at(message, "android"), object_at(message, "android_v2")
     remote = object_at(v2, "remote_notification")
     notifications = [object_at(parent, "notification") for parent in (message, android, remote)]
-    # As in Expo's listing, which expo-notifications displays.
+    # As in the example of Expo's documentation, which expo-notifications displays.
     data_parts = [object_at(parent, "data") for parent in (message, android, v2)]
     aps = object_at(message, "apns", "payload", "aps")
     if (

@@ -30,7 +30,7 @@ _NO_STRING: Final = "FCM allows only strings in data"
 
 
 class ApnsPayload:
-    """APNs' own format: the payload as it is sent. `push_type`: the argument, or by default what the payload needs."""
+    """APNs' own format: the payload as it is sent. `push_type`: the argument, by default the type that the payload needs."""
 
     def __init__(
         self, content: dict[str, Any], name: str, push_type: ApnsPushType | PushType | None = None
@@ -47,15 +47,15 @@ class ApnsPayload:
 
 
 class FcmPayload:
-    """FCM's own format: a v1 message without a target, in a request or by itself.
+    """FCM's own format: a v1 message without a target, alone or in a request.
 
-    `validate_only`: Google checks the messages and delivers nothing. `fcm_forms`: what it becomes.
+    `validate_only`: Google checks the messages and delivers nothing. `fcm_forms`: its forms for FCM.
     """
 
     timed = False
 
     def __init__(self, content: dict[str, Any], name: str, body: dict[str, Any] | None = None) -> None:
-        """`body`: an object that becomes the JSON text `data.body`; it may hold placeholders.
+        """`body`: an object that becomes the JSON text `data.body`; it may contain placeholders.
 
         Raises `BadInput` when FCM would reject the message for every row.
         """
@@ -100,10 +100,10 @@ class FcmPayload:
 
 
 class ExpoPayload:
-    """Expo's format, for both providers. `android`: the form for Android. `experience_id`, `scope_key`: Expo Go's.
+    """Expo's format, for both providers. `android`: the form for Android. `experience_id`, `scope_key`: for Expo Go.
 
-    Keys that are unknown in Expo's format are left out, with a warning in `notices`. `timed`: whether what becomes of it
-    depends on the time. `apns_forms`, `fcm_forms`: what it becomes.
+    Keys that Expo's format does not have are left out, with a warning in `notices`. `timed`: whether the pushes depend on the
+    time. `apns_forms`, `fcm_forms`: its forms for each provider.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class ExpoPayload:
         self._source = content
 
     def check(self, platform: str) -> None:
-        """Add the warnings for this provider to `notices`. Raises `BadInput` when it would reject every message."""
+        """Add the warnings for this provider to `notices`. Raises `BadInput` if the provider would reject every message."""
         self.notices += expo_notices(self.name, self._source, platform, self._android)
         if self.columns:
             return

@@ -106,7 +106,7 @@ class Rows:
             if by_name:
                 token = values.get(token_at)
                 if token is None and "data" in values:
-                    token = values  # the row itself is what getDevicePushTokenAsync returned
+                    token = values  # the row itself is the object of getDevicePushTokenAsync
                 platform_value = values.get(platform_at)
             else:
                 token = values[token_at]
@@ -114,7 +114,7 @@ class Rows:
                     platform_value = values[platform_at]
             platform = ""
             try:
-                # The usual tokens by the cheapest check of their characters.
+                # Usual tokens are recognised by the fastest check of their characters.
                 fid = False
                 try:
                     if ":" in token:
@@ -138,7 +138,7 @@ class Rows:
                         mask = sample.add(token)
                     push = self._apns(number, token, values)
                 else:
-                    # The sample may hold the token or the installation id that it begins with.
+                    # The sample may contain the token or the installation id at its beginning.
                     if sample is not None and not (hash(token) & mask and hash(token[:ID_LENGTH]) & mask):
                         mask = sample.add_of_fcm(token)
                     push = self._fcm(number, token, fid, values)

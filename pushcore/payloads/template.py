@@ -1,4 +1,4 @@
-"""`Template`: a payload with placeholders, which makes the pushes of rows. `send`, workers and programs use it alike."""
+"""`Template`: a payload with placeholders, which makes pushes from rows. Used by `send`, workers and programs."""
 
 from __future__ import annotations
 
@@ -49,28 +49,29 @@ class TemplateOptions(TypedDict, total=False):
 class Template:
     """A payload with placeholders such as `{{name}}`, from which the push of each row is made.
 
-    It is converted once into what is sent; for a row its values are inserted, each escaped as JSON. A value that decides about
-    more than itself (an empty title, a badge of 0) decides so for its row.
+    The payload is converted once; the values of each row are inserted, escaped as JSON. If a value affects other fields (an
+    empty title, a badge of 0), the push is the same as if the payload had been written with that value.
 
-    `columns`: what the placeholders name, in order of appearance. `notices`: what in the payload probably is not meant so, in
-    sentences. `platforms`: "apns", "fcm" or both.
+    `columns`: the columns of the placeholders, in order of appearance. `notices`: warnings about probable mistakes in the
+    payload. `platforms`: "apns", "fcm" or both.
 
     Args:
-        payload: A JSON object in Expo's format, in APNs' or in FCM's (a v1 message without a target), or
-            {"apns": …, "fcm": …}. A string that is `{{column}}` alone takes the value with its type; a string with more in
-            it, or a field that must be a text, takes its text. `{{column:int}}`, `:float`, `:json` and `:text` convert it.
-        format: The payload's format, where its keys do not tell.
-        android: What Android gets of a message in Expo's format, as in `to_push`.
-        experience_id: Of Expo Go, as in `to_push`.
-        scope_key: Of Expo Go, as in `to_push`.
-        push_type: As in `Notification`; None for what the payload is for.
-        priority: As in `Notification`, as are the next two. None for what a message in Expo's format says.
-        expiration: Until when APNs may keep the pushes.
-        collapse_id: Of all pushes to APNs.
-        name: What errors call the payload.
+        payload: A JSON object in Expo's format, in that of APNs or FCM (a v1 message without a target), or
+            {"apns": …, "fcm": …}. If a string is `{{column}}` alone, the value keeps its type. If the string has other text,
+            or the field must be a text, the value is inserted as text. `{{column:int}}`, `:float`, `:json` and `:text`
+            convert it.
+        format: The format of the payload; "auto" recognises it by its keys.
+        android: The form for Android of a message in Expo's format, as in `to_push`.
+        experience_id: For Expo Go, as in `to_push`.
+        scope_key: For Expo Go, as in `to_push`.
+        push_type: As in `Notification`; None: the type that the payload needs.
+        priority: As in `Notification`; None: the priority of a message in Expo's format, or APNs' default.
+        expiration: The time until which APNs may keep the pushes, as in `Notification`; None: as for `priority`.
+        collapse_id: The collapse id of all pushes to APNs, as in `Notification`; None: as for `priority`.
+        name: The name of the payload in errors.
 
     Raises:
-        ConfigurationError: The payload is wrong for every row; the message says why.
+        ConfigurationError: The payload is invalid for every row; the message says why.
     """
 
     def __init__(
@@ -109,10 +110,10 @@ class Template:
 
         Args:
             path: Of the file.
-            options: As of `Template`.
+            options: The keyword arguments of `Template`.
 
         Raises:
-            ConfigurationError: As `Template`, or the file cannot be read.
+            ConfigurationError: The file cannot be read, or the payload is invalid for every row.
         """
         try:
             content = read_object(str(path))
@@ -125,12 +126,12 @@ class Template:
     def of_payloads(
         cls, payloads: Mapping[str, Payload], defaults: RowDefaults, id_prefix: str | None = None
     ) -> Self:
-        """A template of compiled payloads by platform.
+        """A template from payloads that have been compiled already.
 
         Args:
-            payloads: by platform.
-            defaults: of columns that a row does not have.
-            id_prefix: of the apns-ids of the rows, random by default.
+            payloads: By provider, "apns" or "fcm".
+            defaults: The options for rows without their own columns.
+            id_prefix: The beginning of the apns-ids of the rows; random by default.
         """
         template = cls.__new__(cls)
         template._set(payloads, defaults, id_prefix)
@@ -159,15 +160,15 @@ class Template:
         """The push of one row.
 
         Args:
-            row: `token`, or what getDevicePushTokenAsync returned, {"type", "data"}; `platform`, where the token's shape does
-                not tell; and the template's columns. A row of APNs may have the columns `topic`, `push_type`, `priority`,
-                `expiration`, `collapse_id` and `apns_id` of its own.
+            row: The column `token` (or the object of getDevicePushTokenAsync, {"type", "data"}), the columns of the template,
+                and `platform` if the provider is not recognised by the shape of the token. For APNs, the columns `topic`,
+                `push_type`, `priority`, `expiration`, `collapse_id` and `apns_id` override the options of the template.
 
         Returns:
-            A `Notification`, or a `Message` whose fields besides the target are read-only.
+            A `Notification`, or a `Message` with read-only fields, except for the target.
 
         Raises:
-            ValueError: The row cannot become a push; the sentence says why.
+            ValueError: The row cannot become a push; the message says why.
         """
         try:
             token: Any = row.get("token")
@@ -184,14 +185,14 @@ class Template:
     def render_many(
         self, rows: Iterable[Mapping[str, Any]], on_bad: Callable[[int, str], object] | None = None
     ) -> Iterator[Notification | Message]:
-        """The pushes of rows, for `send_many`. Each has the number of its row, from 1 on, as `row`.
+        """The pushes of rows, for `send_many`. Each has the number of its row, counted from 1, in the attribute `row`.
 
         Args:
-            rows: As of `render`. One at a time is read.
-            on_bad: Called with the number of a row that cannot become a push, and why.
+            rows: The rows, as in `render`. They are read one at a time.
+            on_bad: Called with the number of a row that cannot become a push, and the reason.
 
         Returns:
-            The pushes, made as they are taken.
+            An iterator that makes each push when it is requested.
 
         Raises:
             ValueError: A row cannot become a push, and there is no `on_bad`.
@@ -202,7 +203,7 @@ class Template:
                 raise ValueError(f"row {number}: {reason}")
             on_bad(number, reason)
 
-        # With apns-ids of its own.
+        # A new template, because each call has its own prefix of apns-ids.
         again = type(self).of_payloads(self._payloads, self._defaults)
         yield from again.rows(cast(Audience, _Given(rows)), bad, missing="the template has no payload for it")
 
@@ -219,15 +220,16 @@ class Template:
         """The pushes of an audience, see `Rows`.
 
         Args:
-            audience: where the rows come from.
-            on_bad: called for a row that cannot become a push.
-            shard: the rows of one process; None for all.
-            sample: counts duplicates; None for none.
-            duplicates: rows to leave out; None for none.
-            missing: columns that the audience does not have.
+            audience: The source of the rows.
+            on_bad: Called for a row that cannot become a push.
+            shard: The part of the rows to read; by default all.
+            sample: Counts duplicate tokens; None: they are not counted.
+            duplicates: Rows to skip: an earlier row has their device.
+            missing: Why rows of a provider without a payload cannot be sent, as the end of a sentence; None: its credentials
+                were not given.
 
         Returns:
-            The rows, to be read once.
+            The pushes, which can be iterated once.
         """
         return Rows(
             *(audience, self.apns, self.fcm, on_bad, shard),
@@ -238,7 +240,7 @@ class Template:
 
 
 class _Given:
-    """Rows that a program has, as an `Audience` of NDJSON."""
+    """Rows of a program, with the interface of an `Audience` of NDJSON."""
 
     columns = None
     name = "the rows"
@@ -247,7 +249,7 @@ class _Given:
         self._rows = rows
 
     def select(self, wanted: Collection[str]) -> None:
-        """All are there."""
+        """Does nothing: the rows have all columns."""
 
     def records(self, on_bad: OnBad, shard: Shard = WHOLE) -> Iterator[tuple[int, Mapping[str, Any]]]:
         """The rows with their numbers."""

@@ -1,7 +1,7 @@
-"""The fields of a payload: which accept only text, where a number of the audience is converted, and what a value changes.
+"""The fields of a payload: which accept only text, so that a number of the audience is converted, and what a value affects.
 
 `in_expo`, `in_apns` and `in_fcm` take the path of a field, such as `("data", "order")`, and return `TEXT`, `TEXT_OR_OBJECT`
-or `ANY`. `expo_role` and `fcm_role` say whether a placeholder's value changes more than itself.
+or `ANY`. `expo_role` and `fcm_role` return whether the value of a placeholder affects other fields.
 Sources: "REST Resource: projects.messages", "Generating a remote notification", and `ExpoMessage`.
 """
 
@@ -73,7 +73,7 @@ def in_fcm(path: Path) -> str:
     return ANY if leaf in _NOT_TEXT else TEXT
 
 
-# --- what a value changes ---------------------------------------------------------------------------------------------
+# --- what a value affects ---------------------------------------------------------------------------------------------
 
 _EXPO_FREE: Final = frozenset((*TEXTS, "_category")) - {"color"}
 """Texts of a message in Expo's format that are passed on as they are. FCM checks a colour."""
@@ -86,7 +86,7 @@ _FCM_FREE: Final = frozenset(
     )
     for spelling in (name, camel(name))
 )
-"""Texts of FCM's notifications that may be anything, and lists of such."""
+"""Texts of FCM's notifications with any content, and lists of such texts."""
 _FCM_NOTIFICATIONS: Final = (
     ("notification",),
     ("android", "notification"),

@@ -19,20 +19,20 @@ Render = Callable[[Any], bytes]
 
 
 class NoForm(Exception):
-    """A row cannot be filled into the form of most rows: `Compiled` has to be asked for its own."""
+    """The usual form is not right for a row: `Compiled` must find another one."""
 
 
 def no_form(row: object) -> bytes:
-    """Raises `NoForm`."""
+    """Raise `NoForm`."""
     raise NoForm
 
 
 VALUE_ERRORS: Final = (BadRow, KeyError, TypeError, ValueError)
-"""What a value that cannot be inserted raises."""
+"""The exceptions for a value that cannot be inserted."""
 MAX_NESTED: Final = 64
 
 _NO_TEXT: Final = {b"n": "null", b"{": "an object or a list", b"[": "an object or a list"}
-"""By the first byte of its JSON, what is no text."""
+"""Values that are not text, by the first byte of their JSON."""
 _WHOLE: Final = re.compile(r"-?[0-9]+", re.ASCII)
 
 _dumps = orjson.dumps
@@ -56,17 +56,17 @@ def render_of(kind: str, takes: str, *, whole: bool) -> Render:
 
 
 def nested(value: bytes) -> bytes:
-    """A value for JSON, for JSON that is the text of a string."""
+    """Encode a JSON value for insertion into JSON that is itself the text of a string."""
     return _dumps(value.decode())[1:-1]
 
 
 def is_deep(value: bytes) -> bool:
-    """Whether a value may be nested too deeply: it has more objects and lists than a payload has levels."""
+    """Whether a value may be nested too deeply: it has more objects and lists than a payload may have levels."""
     return value[:1] in (b"{", b"[") and value.count(b"{") + value.count(b"[") > MAX_NESTED
 
 
 def flat(render: Render) -> Render:
-    """The same for a function that raises `ValueError` for a value that may be nested too deeply."""
+    """The same function, which raises `ValueError` for a value that may be nested too deeply."""
 
     def checked(value: Any) -> bytes:
         data = render(value)
@@ -78,7 +78,7 @@ def flat(render: Render) -> Render:
 
 
 def nesting(render: Render) -> Render:
-    """The same for a function."""
+    """The same function, with its result encoded as by `nested`."""
     return lambda value: nested(render(value))
 
 
@@ -134,7 +134,7 @@ def _same(value: Any) -> Any:
 
 
 def _int(value: Any) -> bytes:
-    """A whole number, which looks the same as a value and within a text."""
+    """A whole number; its JSON is the same as a value and within a text."""
     if type(value) is str and value.isdecimal() and value.isascii() and len(value) < 19:
         return b"%d" % int(value)
     return _dumps(_to_int(value))
