@@ -42,7 +42,6 @@ ALIVE, NOTICED, OTHERWISE = 0, 1, 3
 """How the process of a mutant ends; OTHERWISE: it must be imported, for code cannot be exchanged in place."""
 WORDS: Final = (
     "-q", "-x", "-n", "0", "-p", "no:cacheprovider", "-p", "no:faulthandler", "-m", "not (slow or ci or weekly)",
-    "-k", "not reference-",  # the engine that is h2's: it runs nothing of ours
     "-W", "ignore::pytest.PytestAssertRewriteWarning", "--hypothesis-seed", "0",
 )  # fmt: skip
 
@@ -107,7 +106,7 @@ class Trials:
             pid, status = os.wait()
             mutant = running.pop(pid)
             codes[mutant] = code = os.waitstatus_to_exitcode(status)
-            if mutant.place != UNCHANGED:
+            if mutant.place != UNCHANGED and code != OTHERWISE:
                 self._tell(mutant, code != ALIVE)
 
         for mutant in chosen:

@@ -16,17 +16,20 @@ import ast
 import copy
 import datetime
 import functools
+import hashlib
 import json
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
 ROOT: Final = Path(__file__).parents[1]
-HTTP2: Final = (
-    "blocks", "connection", "exchange", "flow_control", "frames", "headers", "outgoing", "response_headers", "runs", "streams",
+CODEC: Final = (
+    "blocks", "connection", "exchange", "flow_control", "frames", "headers", "outgoing", "reference", "response_headers", "runs",
+    "streams",
 )  # fmt: skip
+TRANSPORT: Final = ("dialer", "no_proxy", "origin", "pool", "protocol", "proxy", "round_trip", "tls")
 REASONS: Final = (
     "pushcore/reasons.py",
     "pushcore/apns/reasons.py",
@@ -35,10 +38,17 @@ REASONS: Final = (
 )
 MODULES: Final = {
     **dict.fromkeys(
-        (f"pushcore/http2/{name}.py" for name in HTTP2),
+        (f"pushcore/http2/{name}.py" for name in CODEC),
         (
-            *(f"tests/unit/http2/test_{name}.py" for name in HTTP2[1:] if name != "flow_control"),
+            *(f"tests/unit/http2/test_{name}.py" for name in CODEC[1:] if name != "flow_control"),
             "tests/protocol",
+        ),
+    ),
+    **dict.fromkeys(
+        (f"pushcore/http2/{name}.py" for name in TRANSPORT),
+        tuple(
+            f"tests/unit/http2/test_{name}.py"
+            for name in (*TRANSPORT, "dial_race", "pool_end", "pool_silence", "proxy_connect")
         ),
     ),
     **dict.fromkeys(
@@ -235,10 +245,42 @@ class Score(NamedTuple):
         return f"{self.module:34}{self.tried:7}{noticed:9}{self.explained:11}{self.survivors:11}{self.share:9.1%}"
 
 
-def _tell(mutant: Mutant, noticed: bool) -> None:
-    """Print a survivor as soon as it is known."""
-    if not noticed and (shown := change(mutant).shown(mutant.module)) not in EXPLAINED:
-        print(f"survives: {shown}, line {change(mutant).line}", flush=True)
+class Outcomes:
+    """Whether mutants were noticed, in a file that later runs continue.
+
+    A line is for one mutant of one text of its module: a module that has changed begins anew.
+    """
+
+    def __init__(self, file: Path | None, modules: Iterable[str]) -> None:
+        self.noticed: dict[Mutant, bool] = {}
+        self._file = file
+        self._digests = {
+            module: hashlib.sha256((ROOT / module).read_bytes()).hexdigest() for module in modules
+        }
+        modules_by_digest = {digest: module for module, digest in self._digests.items()}
+        for line in file.read_text().splitlines() if file and file.exists() else ():
+            digest, place, noticed = line.split()
+            if digest in modules_by_digest:
+                self.noticed[Mutant(modules_by_digest[digest], int(place))] = noticed == "noticed"
+
+    def is_settled(self, mutant: Mutant) -> bool:
+        """Whether it need not be tried again: a survivor without explanation may have a test by now."""
+        return mutant in self.noticed and (self.noticed[mutant] or _explained(mutant))
+
+    def add(self, mutant: Mutant, noticed: bool) -> None:
+        """Store how a mutant ended, and print it if it survives without an explanation."""
+        self.noticed[mutant] = noticed
+        if self._file:
+            with self._file.open("a") as file:
+                print(
+                    self._digests[mutant.module], mutant.place, "noticed" if noticed else "alive", file=file
+                )
+        if not noticed and not _explained(mutant):
+            print(f"survives: {change(mutant).shown(mutant.module)}, line {change(mutant).line}", flush=True)
+
+
+def _explained(mutant: Mutant) -> bool:
+    return change(mutant).shown(mutant.module) in EXPLAINED
 
 
 def main() -> int:
@@ -252,21 +294,23 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=week.year * 100 + week.week)
     parser.add_argument("--least", type=float, default=0.85, help="the share of mutants that must be noticed")
     parser.add_argument("--workers", type=int, default=1, help="how many mutants are tried at a time")
+    parser.add_argument("--outcomes", type=Path, metavar="FILE", help="where a later run continues")
     parser.add_argument("modules", nargs="*", default=list(MODULES), metavar="MODULE")
     options = parser.parse_args()
     groups: dict[tuple[str, ...], list[Mutant]] = {}
     for module in options.modules:
         groups.setdefault(MODULES[module], []).extend(mutants(module))
-    trials = mutant_trials.Trials(options.minutes * 60, options.workers, _tell)
-    noticed: dict[Mutant, bool] = {}
+    outcomes = Outcomes(options.outcomes, options.modules)
+    trials = mutant_trials.Trials(options.minutes * 60, options.workers, outcomes.add)
     for tests, chosen in groups.items():
         random.Random(options.seed).shuffle(chosen)
-        noticed |= trials.run(tests, chosen)
+        if left := [mutant for mutant in chosen if not outcomes.is_settled(mutant)]:
+            trials.run(tests, left)
     planned = sum(map(len, groups.values()))
     scores: list[Score] = []
     for module in options.modules:
-        ends = {mutant: seen for mutant, seen in noticed.items() if mutant.module == module}
-        explained = [change(mutant).shown(module) in EXPLAINED for mutant, seen in ends.items() if not seen]
+        ends = {mutant: seen for mutant, seen in outcomes.noticed.items() if mutant.module == module}
+        explained = [_explained(mutant) for mutant, seen in ends.items() if not seen]
         scores.append(Score(module, len(ends), explained.count(False), explained.count(True)))
     whole = Score(
         "all",

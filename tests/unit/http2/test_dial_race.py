@@ -21,6 +21,7 @@ from pushcore.http2.dialer import (
     Attempt,
     combine,
     delays,
+    keep_alive,
     order_addresses,
     race,
 )
@@ -248,6 +249,43 @@ def test_cancelled_turn_by_turn() -> None:
     assert {*outcomes} == {False, True}
 
 
+def test_cancelled_while_a_loser_ends() -> None:
+    """The winner is discarded if there is one, and the loser is waited for."""
+
+    async def one(*, won: bool) -> tuple[list[str], bool]:
+        discarded: list[str] = []
+        may_end, ended = asyncio.Event(), False
+
+        async def attempt(one: Attempt, seconds: float) -> str:
+            nonlocal ended
+            if one.address.host == "quick":
+                await asyncio.sleep(1.0)
+                return "quick"
+            try:
+                await asyncio.sleep(seconds)
+            except asyncio.CancelledError:
+                await may_end.wait()
+                ended = True
+                raise
+            return "slow"
+
+        addresses = [Address(V4, 6, (host, 443)) for host in ("slow", "quick")]
+        task = asyncio.create_task(race(addresses, attempt, discarded.append, 5.0))
+        await asyncio.sleep(2.0 if won else 0.1)
+        task.cancel()
+        await asyncio.sleep(0.1)
+        if not won:
+            task.cancel()
+        may_end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.sleep(0)
+        return discarded, ended
+
+    assert virtual.run(one(won=True)) == (["quick"], True)
+    assert virtual.run(one(won=False)) == ([], True)
+
+
 # --- errors -------------------------------------------------------------------------------------------------------
 
 
@@ -285,6 +323,13 @@ async def test_a_socket_has_its_options(loop: str, family: int) -> None:
         with await one.connect() as sock:
             assert one.connected_at is not None
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert sock.gettimeout() == 0
+            assert not sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            keep_alive(sock, (61, 16, 5))
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            for name, value in (("TCP_KEEPIDLE", 61), ("TCP_KEEPINTVL", 16), ("TCP_KEEPCNT", 5)):
+                if hasattr(socket, name):  # macOS has another name for the first
+                    assert sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) == value
 
 
 @pytest.mark.parametrize("loop", ["asyncio", pytest.param("uvloop", marks=pytest.mark.uvloop)])

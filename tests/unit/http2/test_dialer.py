@@ -10,13 +10,22 @@ from typing import Any
 
 import pytest
 
-from pushcore.errors import ConnectError, GoAway, ProxyError, TransportError
+from pushcore.errors import ConfigurationError, ConnectError, GoAway, ProxyError, TransportError
 from pushcore.http2.connection import Connection
-from pushcore.http2.dialer import FIRST_PAUSE, LONGEST_PAUSE, SENT_AWAY_PAUSE, Address, Attempt, Dialer
+from pushcore.http2.dialer import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    SENT_AWAY_PAUSE,
+    Address,
+    Attempt,
+    Dialer,
+    check_idle,
+)
 from pushcore.http2.protocol import Link
 from pushcore.http2.proxy import Proxy
 from pushcore.http2.streams import Limits
 from tests.support import http2 as h
+from tests.support import virtual
 
 ADDRESSES = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"]
 
@@ -87,10 +96,60 @@ async def test_the_error_names_what_happened_at_every_address(monkeypatch: pytes
     assert all(word in text for word in ("dead", "refused", *ADDRESSES))
 
 
-async def test_the_addresses_have_a_second_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
-    dials = Dials(monkeypatch, None, timeout=1.5)
+@pytest.mark.parametrize(
+    ("timeout", "seconds"), [(16.0, 8.0), (2.0, 1.0), (1.5, 1.0), (1.0, 0.9), (0.5, 0.45)]
+)
+def test_the_addresses_have_half_of_the_time_and_a_second_at_least(
+    monkeypatch: pytest.MonkeyPatch, timeout: float, seconds: float
+) -> None:
+    async def dial() -> list[float]:
+        dials = Dials(monkeypatch, None, timeout=timeout)
+        await dials.dialer.dial()
+        return [seconds for _, seconds in dials.tried]
+
+    assert virtual.run(dial()) == pytest.approx([seconds])
+
+
+async def test_a_source_of_randomness_is_made_unless_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    dials = Dials(monkeypatch, None, rng=None)
     await dials.dialer.dial()
-    assert [round(seconds, 1) for _, seconds in dials.tried] == [1.0]
+    given = random.Random(1)
+    assert Dials(monkeypatch, rng=given).dialer._rng is given
+
+
+@pytest.mark.parametrize(
+    ("idle_ping", "keepalive"),
+    [
+        (None, None),
+        (0.5, (1, 1, 1)),
+        (1, [32_767, 32_767, 127]),
+    ],
+)
+def test_idle_pings_and_keepalives_that_can_be(idle_ping: object, keepalive: object) -> None:
+    check_idle(idle_ping, keepalive)
+
+
+@pytest.mark.parametrize(
+    ("idle_ping", "keepalive", "words"),
+    [
+        (0, None, "idle_ping must be a number above 0, not 0"),
+        ("1", None, "idle_ping must be a number"),
+        (None, 60, "keepalive must be None or three whole numbers"),
+        (None, (60, 15), "keepalive must be None or three whole numbers"),
+        (None, (60, 15, 4, 1), "keepalive must be None or three whole numbers"),
+        (None, {60: 1, 15: 1, 4: 1}, "keepalive must be None or three whole numbers"),
+        (None, (0, 15, 4), r"keepalive\[0\] must be a whole number"),
+        (None, (60, 0, 4), r"keepalive\[1\] must be a whole number"),
+        (None, (60, 15, 0), r"keepalive\[2\] must be a whole number"),
+        (None, (32_768, 15, 4), r"keepalive\[0\] must be a whole number"),
+        (None, (60, 32_768, 4), r"keepalive\[1\] must be a whole number"),
+        (None, (60, 15, 128), r"keepalive\[2\] must be a whole number"),
+        (None, (60, 1.5, 4), r"keepalive\[1\] must be a whole number"),
+    ],
+)
+def test_idle_pings_and_keepalives_that_cannot_be(idle_ping: object, keepalive: object, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        check_idle(idle_ping, keepalive)
 
 
 @pytest.mark.parametrize("proxied", [False, True])

@@ -121,6 +121,49 @@ async def test_the_pool_hears_of_a_response_after_its_sink() -> None:
     stage.link.abort()
 
 
+@pytest.mark.parametrize(
+    ("block", "authenticated"),
+    [
+        (b"\x20\x88", True),  # 200
+        (b"\x20\x08\x03400", True),
+        (b"\x20\x08\x03401", False),
+        (b"\x20\x08\x03403", False),
+    ],
+    ids=["200", "400", "401", "403"],
+)
+async def test_a_response_says_whether_the_server_accepts_our_credentials(
+    block: bytes, authenticated: bool
+) -> None:
+    stage = Stage()
+    stage.settings()
+    exchange = stage.open()
+    stage.link.flush()
+    stage.link.data_received(h.frame(h.HEADERS, 0x5, exchange.stream_id, block))
+    connection = stage.link.connection
+    assert exchange.status in (200, 400, 401, 403)
+    assert (connection.answered, connection.progressed, connection.authenticated) == (
+        True,
+        True,
+        authenticated,
+    )
+    later = stage.open()
+    stage.link.flush()
+    connection.progressed = False
+    stage.link.data_received(h.frame(h.HEADERS, 0x5, later.stream_id, b"\x08\x03401"))
+    assert (connection.progressed, connection.authenticated) == (True, authenticated)
+
+
+async def test_a_stream_that_is_reset_is_no_response() -> None:
+    stage = Stage()
+    stage.settings()
+    exchange = stage.open()
+    stage.link.flush()
+    stage.link.data_received(h.frame(h.RST_STREAM, 0, exchange.stream_id, bytes((0, 0, 0, 2))))
+    assert exchange.error is not None
+    connection = stage.link.connection
+    assert (connection.answered, connection.progressed, connection.authenticated) == (False, False, False)
+
+
 async def test_a_connection_that_ends_before_settings_says_why() -> None:
     for given, kind in ((None, ConnectionLost), (ConnectionResetError("reset by peer"), ConnectError)):
         stage = Stage()

@@ -59,6 +59,35 @@ def test_parse_refuses_and_repeats_no_secret(url: str, words: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+def test_a_scheme_is_repeated_as_far_as_it_is_short() -> None:
+    with pytest.raises(ConfigurationError, match=f"not '{'x' * 20}'$"):
+        Proxy.parse(f"{'x' * 30}://host:1080")
+
+
+def test_a_port_is_between_1_and_65535() -> None:
+    assert [Proxy("host", port).address for port in (1, 65_535)] == [("host", 1), ("host", 65_535)]
+    for port in (0, 65_536):
+        with pytest.raises(ConfigurationError, match="port must be a whole number"):
+            Proxy("host", port)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"host": None}, "host must be the name or address of a proxy"),
+        ({"host": "a b"}, "host must be the name or address of a proxy"),
+        ({"username": b"secret"}, "username must be a string, not bytes"),
+        ({"password": b"secret"}, "password must be a string, not bytes"),
+        ({"tls": "yes"}, "tls must be"),
+        ({"ca_file": 1}, "ca_file must be a path, PEM, or None"),
+    ],
+)
+def test_a_wrong_type_is_named_and_no_secret_shown(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words) as caught:
+        Proxy(**{"host": "proxy.example", "port": 3128, **given})
+    assert "secret" not in str(caught.value)
+
+
 def test_ca_file_of_the_proxy_is_read_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError):
         Proxy("proxy.example", 3128, tls=True, ca_file=tmp_path / "missing.pem")
@@ -72,6 +101,9 @@ def test_ca_file_of_the_proxy_is_read_at_once(tmp_path: Path) -> None:
         (Proxy.parse("http://me@host"), "me:"),
         (Proxy.parse("http://me:secret@host", username="you", password="other"), "you:other"),
         (Proxy("host", 80, username="me", password="secret"), "me:secret"),
+        (Proxy("host", 80, username="me"), "me:"),
+        (Proxy("host", 80, password="secret"), ":secret"),
+        (Proxy.parse("http://me:secret@host", username="you"), "you:"),
         (Proxy.parse("http://host"), None),
     ],
 )
@@ -119,6 +151,7 @@ def test_request_never_carries_what_is_no_name(host: str) -> None:
         ({"HTTPS_PROXY": "http://p:1", "no_proxy": "other", "NO_PROXY": "apple.com"}, 1),
         ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": ""}, 1),
         ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "apple.com:2197"}, 1),
+        ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "apple.com:443"}, None),
         ({"HTTPS_PROXY": "nonsense://", "NO_PROXY": "*"}, None),
     ],
 )
@@ -186,6 +219,7 @@ def asked() -> tuple[_ConnectRequest, Wire]:
         b"HTTP/1.1 204 \r\nVia: 1.1 x\r\nContent-Length: 10\r\n\r\n",  # RFC 9110: a length means nothing here
         b"HTTP/1.1 200 OK\nVia: 1.1 x\n\n",
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 199 x\r\n\r\nHTTP/1.1 299 x\r\n\r\n",
     ],
 )
 async def test_answer_that_opens_the_tunnel(answer: bytes, step: int) -> None:
@@ -213,7 +247,9 @@ async def test_answer_that_opens_the_tunnel(answer: bytes, step: int) -> None:
         (b"HTTP/1.1 405 No\r\n\r\n", 405, True),
         (b"HTTP/1.1 502 Bad Gateway\r\n\r\n", 502, False),
         (b"HTTP/1.1 503 secret\r\n\r\n", 503, False),
+        (b"HTTP/1.1 300 x\r\n\r\n", 300, False),
         (b"HTTP/1.1 304 x\r\n\r\n", 304, False),
+        (b"HTTP/1.1 505 x\r\n\r\n", 505, True),
         (b"HTTP/1.1 099 OK\r\n\r\n", None, False),
         (b"HTTP/1.1 20 OK\r\n\r\n", None, False),
         (b"HTTP/1.1 2000 OK\r\n\r\n", None, False),
@@ -241,6 +277,22 @@ async def test_answer_that_does_not(answer: bytes, status: int | None, permanent
     assert not wire.paused
 
 
+async def test_the_header_of_an_answer_has_a_longest_size() -> None:
+    start, end = b"HTTP/1.1 200 OK\r\nX: ", b"\r\n\r\n"
+    longest = start + b"x" * (MAX_HEADER - len(start + end)) + end
+    asking, _ = asked()
+    asking.data_received(longest[:-1])
+    assert not asking.answered.done()
+    asking.data_received(longest[-1:])
+    await asking.answered
+    for longer in (b"y" + end, b"yyyy"):
+        asking, _ = asked()
+        asking.data_received(longest[: -len(end)] + longer)
+        asking.data_received(b"more, which is of no interest")
+        with pytest.raises(ProxyError, match="has more than 16384 bytes of header"):
+            await asking.answered
+
+
 async def test_more_than_the_answer() -> None:
     asking, _ = asked()
     asking.data_received(b"HTTP/1.1 200 OK\r\n\r\n\x16")
@@ -258,6 +310,7 @@ async def test_more_than_the_answer() -> None:
             "does not accept its name and password",
         ),
         (b"Proxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM\r\n", "not supported: Negotiate, NTLM"),
+        (b"Proxy-Authenticate: Digest\r\n" * 6, "not supported: Digest(, Digest){4}$"),
         (b"Proxy-Authenticate: \x1b[31mred\r\n", "does not accept its name and password"),
     ],
 )

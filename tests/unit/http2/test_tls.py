@@ -240,6 +240,15 @@ def test_a_passphrase_that_utf_8_does_not_have_is_refused_and_not_repeated(
     assert caught.value.__context__ is None
 
 
+@pytest.mark.parametrize("read", [ApnsCertificate.from_pem, ApnsCertificate.from_pkcs12])
+def test_a_passphrase_of_a_wrong_type_is_named(
+    save: Callable[[bytes], Path], read: Callable[..., Any]
+) -> None:
+    content = p12() if read == ApnsCertificate.from_pkcs12 else key_pem() + certificate_pem()
+    with pytest.raises(ConfigurationError, match="password must be a string or bytes, not int"):
+        read(save(content), password=1)
+
+
 OLD = {"begin": TODAY - 9 * DAY, "end": datetime.datetime(TODAY.year - 1, 12, 31, tzinfo=datetime.UTC)}
 OLD["begin"] = OLD["end"] - DAY
 
@@ -347,6 +356,7 @@ class Context:
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
         self.passphrases: list[bytes] = []
+        self.chain: list[x509.Certificate] = []
 
     def load_cert_chain(self, path: str, password: bytes) -> None:
         content = Path(path).read_bytes()
@@ -354,8 +364,25 @@ class Context:
         assert content.startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
         assert content.count(b"PRIVATE KEY-----") == 2
         self.passphrases.append(password)
+        self.chain = x509.load_pem_x509_certificates(content)
         if self.error:
             raise self.error
+
+
+def test_issuers_follow_the_own_certificate_and_older_ones_for_the_same_key_are_left_out(
+    certificates: Certificates, save: Callable[[bytes], Path]
+) -> None:
+    issuer = x509.load_pem_x509_certificate(certificates.ca_file.read_bytes())
+    older, newer = certificate(end=TODAY + DAY), certificate(end=TODAY + 9 * DAY)
+    context: Any = Context()
+    content = b"".join(each.public_bytes(PEM) for each in (issuer, older, newer))
+    ApnsCertificate.from_file(save(content + key_pem())).load_into(context)
+    assert context.chain == [newer, issuer]
+    bundle = pkcs12.serialize_key_and_certificates(
+        b"apns", KEY, newer, [issuer], serialization.NoEncryption()
+    )
+    ApnsCertificate.from_file(save(bundle)).load_into(context)
+    assert context.chain == [newer, issuer]
 
 
 def test_the_key_is_on_disk_only_encrypted_private_and_for_a_moment(
@@ -652,6 +679,7 @@ async def test_a_server_that_hangs_up_in_the_handshake(certificates: Certificate
             "certificates must be a list of certificates of the package cryptography, not None",
         ),
         ({"certificates": [b"x"]}, "each of certificates must be a certificate of that package, not bytes"),
+        ({"certificates": ()}, "x: the private key does not belong to the certificate"),
         ({"name": 1}, "name must be a text, not int"),
     ],
 )

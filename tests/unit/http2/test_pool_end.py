@@ -1,0 +1,382 @@
+"""What a pool does when time is over: deadlines, closing, an event loop that has ended; and what it tells of its connections."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from pushcore.errors import ConnectError, ConnectionLost, ResponseTimeout
+from pushcore.http2 import dialer, frames
+from pushcore.http2.connection import Connection
+from pushcore.http2.pool import Pool
+from pushcore.http2.protocol import Link
+from pushcore.http2.streams import Limits
+from pushcore.metrics import Listener, Listeners
+from tests.support import virtual
+from tests.unit.http2.test_pool import Stage, until
+from tests.unit.http2.test_pool_silence import frames_in
+
+HOST = "127.0.0.1"
+
+
+def in_virtual_time(monkeypatch: pytest.MonkeyPatch, work: Callable[[Stage], Awaitable[None]]) -> None:
+    """Run a test of a pool of at most three connections, with a timeout of five seconds."""
+
+    async def addresses(*_: Any, **__: Any) -> Any:
+        return [(0, 0, 0, "", (HOST, 1))]
+
+    async def staged() -> None:
+        await work(Stage(monkeypatch))
+
+    monkeypatch.setattr(asyncio.SelectorEventLoop, "getaddrinfo", addresses)
+    virtual.run(staged())
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+# --- deadlines ----------------------------------------------------------------------------------------------------
+
+
+def test_a_request_without_a_connection_ends_at_its_deadline_and_says_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def work(stage: Stage) -> None:
+        heard: list[int] = []
+        stage.pool.listeners.append(lambda: heard.append(len(stage.finished)))
+        monkeypatch.setattr(dialer, "FIRST_PAUSE", 60.0)
+        stage.failures = [ConnectError("nobody listens")]
+        begun = now()
+        first, second = stage.submit(seconds=1.0)[0], stage.submit(seconds=2.0)[0]
+        await until(lambda: bool(stage.finished))
+        assert 1.0 <= now() - begun < 1.3
+        assert stage.finished == [first]
+        assert heard == [1]
+        assert isinstance(first.error, ResponseTimeout)
+        assert first.error.unprocessed
+        assert str(first.error) == f"the request was not written in time: nobody listens ({HOST})"
+        assert first.attempts == 0
+        await until(lambda: len(stage.finished) == 2)
+        assert 2.0 <= now() - begun < 2.3
+        assert second.attempts == 0
+        await stage.pool.close()
+
+    in_virtual_time(monkeypatch, work)
+
+
+def test_a_request_without_a_response_ends_at_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(stage: Stage) -> None:
+        (exchange,) = stage.submit(seconds=1.0)
+        begun = now()
+        await until(lambda: bool(stage.finished))
+        assert 1.0 <= now() - begun < 1.3
+        assert isinstance(exchange.error, ResponseTimeout)
+        assert not exchange.error.unprocessed
+        await stage.pool.close()
+
+    in_virtual_time(monkeypatch, work)
+
+
+# --- closing ------------------------------------------------------------------------------------------------------
+
+
+def test_deadlines_hold_while_a_pool_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(stage: Stage) -> None:
+        (exchange,) = stage.submit(seconds=2.0)
+        await until(lambda: stage.open_streams() == [1])
+        begun = now()
+        await stage.pool.close()
+        assert now() - begun < 2.5
+        assert isinstance(exchange.error, ResponseTimeout)
+
+    in_virtual_time(monkeypatch, work)
+
+
+def test_a_pool_hangs_up_at_its_timeout_and_leaves_no_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(stage: Stage) -> None:
+        (exchange,) = stage.submit(seconds=60.0)
+        await until(lambda: stage.open_streams() == [1])
+        assert not stage.pool.closed
+        (wire,) = stage.wires
+        begun = now()
+        closing = asyncio.create_task(stage.pool.close())
+        await until(lambda: frames_in(wire.written)[frames.PING] == 1)
+        wire.send(frames.encode_ping(b"pushcore", ack=True))
+        await closing
+        assert 5.0 <= now() - begun < 5.5
+        assert wire.closed
+        assert frames_in(wire.written)[frames.GOAWAY] == 1
+        assert stage.finished == [exchange]
+        assert exchange.error is not None
+        assert not exchange.error.unprocessed
+        assert stage.pool.closed
+        assert stage.pool.links == []
+        timers: list[asyncio.TimerHandle] = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
+        assert [timer for timer in timers if not timer.cancelled()] == []
+
+    in_virtual_time(monkeypatch, work)
+
+
+def test_what_is_submitted_to_a_closed_pool_is_unsent(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(stage: Stage) -> None:
+        await stage.pool.close()
+        (exchange,) = stage.submit()
+        assert stage.finished == []
+        await until(lambda: bool(stage.finished))
+        assert str(exchange.error) == "the client was closed before this request was sent"
+        assert exchange.attempts == 0
+        assert stage.pool.dialled == 0
+
+    in_virtual_time(monkeypatch, work)
+
+
+def test_what_a_server_refuses_while_a_pool_closes_is_not_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(stage: Stage) -> None:
+        refused, answered = stage.submit(2)
+        await until(lambda: stage.open_streams() == [2])
+        closing = asyncio.create_task(stage.pool.close())
+        await asyncio.sleep(0.1)
+        stage.wires[0].send(frames.encode_rst_stream(1, frames.REFUSED_STREAM))
+        assert stage.finished == [refused]
+        assert refused.error is not None
+        assert refused.error.unprocessed
+        stage.wires[0].answer(3)
+        await closing
+        assert answered.status == 200
+        assert stage.pool.dialled == 1
+
+    in_virtual_time(monkeypatch, work)
+
+
+def test_closing_ends_a_dial(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(stage: Stage) -> None:
+        monkeypatch.setattr(dialer, "FIRST_PAUSE", 60.0)
+        stage.failures = [ConnectError("nobody listens")]
+        (exchange,) = stage.submit(seconds=60.0)
+        await until(lambda: stage.pool.last_error is not None)
+        await asyncio.sleep(0.1)  # the next dial pauses
+        begun = now()
+        await stage.pool.close()
+        assert now() == begun
+        assert str(exchange.error) == "the client was closed before this request was sent"
+
+    in_virtual_time(monkeypatch, work)
+
+
+async def test_a_failure_that_nobody_waits_for_is_not_reported_by_the_event_loop() -> None:
+    """The dial may have been cancelled."""
+    reports: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reports.append(context))
+    link = Link(Connection(Limits(), 0.0), lambda link: None)
+    link.connection_lost(None)
+    assert link.ready.done()
+    del link
+    gc.collect()
+    assert reports == []
+
+
+@pytest.mark.parametrize("leaving", [False, True])
+def test_the_sockets_of_a_pool_whose_event_loop_has_ended_are_closed(leaving: bool) -> None:
+    """Without a ResourceWarning, which is an error here."""
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    progress: list[Link] = []
+
+    async def connect() -> tuple[Pool, Link]:
+        pool = Pool(
+            host=HOST, port=1, context=ssl.create_default_context(), limits=Limits(), max_connections=1
+        )
+        loop = asyncio.get_running_loop()
+        _, link = await loop.create_connection(
+            lambda: Link(Connection(Limits(), loop.time()), progress.append), sock=ours
+        )
+        if leaving:
+            pool._leaving.add(link)
+        else:
+            pool.links.append(link)
+        return pool, link
+
+    loop = asyncio.new_event_loop()
+    pool, link = loop.run_until_complete(connect())
+    loop.close()
+    progress.clear()
+    for _ in range(2):  # the second time there is nothing to do
+        pool.abandon()
+        assert ours.fileno() == -1
+        assert (pool.closed, pool.links, pool._leaving) == (True, [], set())
+    assert theirs.recv(10_000).startswith(frames.PREFACE)
+    with contextlib.suppress(ConnectionResetError):
+        assert theirs.recv(1) == b""
+    theirs.close()
+    assert progress == []
+    assert "call_soon" not in vars(loop)
+    link.abort()  # nothing is left to abort
+
+
+# --- which connection takes the next request ----------------------------------------------------------------------
+
+
+def test_the_connection_that_took_the_last_request_takes_the_next_whatever_another_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def work(stage: Stage) -> None:
+        stage.submit(6)
+        await until(lambda: stage.open_streams() == [2, 2, 2])
+        for wire in stage.wires:
+            wire.answer(1, 3)
+        last = next(wire for wire in stage.wires if wire.link is stage.pool._current)
+        other, gone = [wire for wire in stage.wires if wire is not last]
+        if stage.wires.index(other) > stage.wires.index(last):
+            other, gone = gone, other
+        gone.abort()
+        await until(lambda: len(stage.pool.links) == 2)
+        stage.submit()
+        await until(lambda: sum(stage.open_streams()) == 1)
+        assert len(last.link.connection.streams) == 1
+        last.abort()
+        await until(lambda: stage.pool.links == [other.link])
+        stage.submit()
+        await until(lambda: len(other.link.connection.streams) == 1)
+        other.answer(5)
+        await stage.pool.close()
+
+    in_virtual_time(monkeypatch, work)
+
+
+def test_what_a_new_connection_takes_is_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(stage: Stage) -> None:
+        stage.streams = 1
+        begun = now()
+        stage.submit()
+        await until(lambda: bool(stage.wires) and frames_in(stage.wires[0].written)[frames.HEADERS] == 1)
+        assert now() - begun < 0.1
+        await stage.pool.close()
+
+    in_virtual_time(monkeypatch, work)
+
+
+def test_what_waits_is_written_at_once_by_a_connection_that_can_take_it_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While another one reports progress."""
+
+    async def work(stage: Stage) -> None:
+        stage.submit(5)
+        await until(lambda: stage.open_streams() == [2, 2, 1])
+        stage.submit(2)
+        await until(lambda: stage.open_streams() == [2, 2, 2])
+        assert len(stage.pool.waiting) == 1
+        first, second, _ = stage.wires
+        second.link.connection.cancel(next(iter(second.link.connection.streams.values())))
+        second.written.clear()
+        first.link.tick(now())
+        await asyncio.sleep(0)
+        assert not stage.pool.waiting
+        assert frames_in(second.written)[frames.HEADERS] == 1
+        await stage.pool.close()
+
+    in_virtual_time(monkeypatch, work)
+
+
+def test_connections_that_are_leaving_are_replaced_until_they_are_as_many_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A server that sends GOAWAY and answers slowly holds sockets; what waits is no reason for any number of them."""
+
+    async def work(stage: Stage) -> None:
+        stage.submit(20, seconds=60.0)
+        for number in range(6):
+            await until(lambda number=number: len(stage.wires) > number and stage.open_streams()[number] == 2)  # type: ignore[misc]
+            stage.wires[number].send(frames.encode_goaway(3, frames.NO_ERROR))
+        await asyncio.sleep(1.0)
+        assert stage.pool.dialled == 6
+        stage.wires[0].answer(1, 3)
+        await until(lambda: len(stage.wires) == 7)
+        await stage.pool.close()
+
+    in_virtual_time(monkeypatch, work)
+
+
+# --- what is told of connections ----------------------------------------------------------------------------------
+
+
+class Events(Listener):
+    """Keeps what is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+
+    def connection_opened(self, provider: str, host: str) -> None:
+        self.told.append(("opened", provider, host))
+
+    def connection_failed(self, provider: str, host: str, error: Exception) -> None:
+        self.told.append(("failed", provider, host, str(error)))
+
+    def connection_closed(self, provider: str, host: str, error: Exception | None) -> None:
+        self.told.append(("closed", provider, host, error and type(error)))
+
+    def goaway(self, provider: str, host: str, code: int, reason: str | None) -> None:
+        self.told.append(("goaway", provider, host, code, reason))
+
+
+def test_listeners_and_the_log_hear_of_connections(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work(stage: Stage) -> None:
+        events = Events()
+        stage.pool.events = Listeners(events)
+
+        def told() -> tuple[list[tuple[Any, ...]], list[tuple[str, str]]]:
+            lines = [(record.levelname, record.getMessage()) for record in caplog.records]
+            caplog.clear()
+            told, events.told = events.told, []
+            return told, lines
+
+        stage.failures = [ConnectError("nobody listens")]
+        first, second = stage.submit(2)
+        await until(lambda: stage.open_streams() == [2])
+        assert told() == (
+            [("failed", HOST, HOST, f"nobody listens ({HOST})"), ("opened", HOST, HOST)],
+            [
+                ("WARNING", f"cannot connect to {HOST} port 1: nobody listens ({HOST})"),
+                ("INFO", f"connected to {HOST} port 1"),
+            ],
+        )
+        reason = b'{"reason":"Shutdown"}'
+        stage.wires[0].send(frames.encode_goaway(3, frames.NO_ERROR, reason))
+        stage.wires[0].answer(1, 3)
+        closed, lines = told()
+        assert closed == [
+            ("goaway", HOST, HOST, frames.NO_ERROR, "Shutdown"),
+            ("closed", HOST, HOST, type(stage.wires[0].link.connection.error)),
+        ]
+        assert lines == [("INFO", f"the server sent GOAWAY: {stage.wires[0].link.connection.error}")]
+        stage.submit()
+        await until(lambda: stage.open_streams() == [0, 1])
+        told()
+        stage.wires[1].answer(1)
+        stage.wires[1].abort()
+        await until(lambda: not stage.pool.links)
+        assert told() == (
+            [("closed", HOST, HOST, ConnectionLost)],
+            [("INFO", "connection ended: the server closed the connection")],
+        )
+        stage.submit()
+        await until(lambda: stage.open_streams() == [0, 0, 1])
+        told()
+        stage.wires[2].answer(1)
+        await stage.pool.close()
+        assert told() == ([("closed", HOST, HOST, None)], [])
+        assert [first.status, second.status] == [200, 200]
+
+    caplog.set_level(logging.INFO, "pushcore.http2")
+    in_virtual_time(monkeypatch, work)
