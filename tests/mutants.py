@@ -248,15 +248,13 @@ class Score(NamedTuple):
 class Outcomes:
     """Whether mutants were noticed, in a file that later runs continue.
 
-    A line is for one mutant of one text of its module: a module that has changed begins anew.
+    A line is for one mutant of one version of its module: a module whose code has changed begins anew.
     """
 
     def __init__(self, file: Path | None, modules: Iterable[str]) -> None:
         self.noticed: dict[Mutant, bool] = {}
         self._file = file
-        self._digests = {
-            module: hashlib.sha256((ROOT / module).read_bytes()).hexdigest() for module in modules
-        }
+        self._digests = {module: _digest((ROOT / module).read_text()) for module in modules}
         modules_by_digest = {digest: module for module, digest in self._digests.items()}
         for line in file.read_text().splitlines() if file and file.exists() else ():
             digest, place, noticed = line.split()
@@ -277,6 +275,16 @@ class Outcomes:
                 )
         if not noticed and not _explained(mutant):
             print(f"survives: {change(mutant).shown(mutant.module)}, line {change(mutant).line}", flush=True)
+
+
+def _digest(source: str) -> str:
+    """Of the code, without comments and docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        match node:
+            case ast.Expr(value=ast.Constant(value=str())):
+                node.value = ast.Constant("")
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
 
 def _explained(mutant: Mutant) -> bool:

@@ -249,8 +249,6 @@ class Proxy:
 
     def name_error(self, error: OSError) -> ProxyError | CertificateError:
         """The error of pushcore for one raised while the proxy's name was resolved or the proxy was connected to."""
-        if isinstance(error, ProxyError | CertificateError):
-            return error
         # The proxy is the server of this connection, so the same messages apply.
         named = name_tls_error(error)
         text = str(named).replace("the server", "the proxy")

@@ -120,7 +120,7 @@ def test_a_pool_hangs_up_at_its_timeout_and_leaves_no_timer(monkeypatch: pytest.
         assert not exchange.error.unprocessed
         assert stage.pool.closed
         assert stage.pool.links == []
-        timers: list[asyncio.TimerHandle] = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
+        timers: list[asyncio.TimerHandle] = asyncio.get_running_loop()._scheduled
         assert [timer for timer in timers if not timer.cancelled()] == []
 
     in_virtual_time(monkeypatch, work)

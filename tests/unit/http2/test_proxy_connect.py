@@ -148,10 +148,6 @@ async def test_a_server_without_a_name_costs_no_connection_to_it(certificates: C
 
 def test_errors_of_the_way_to_a_proxy_name_the_proxy() -> None:
     proxy = Proxy("proxy.example", 3128)
-    refused = ProxyError("x", status=407)
-    assert proxy.name_error(refused) is refused
-    rejected = CertificateError("x")
-    assert proxy.name_error(rejected) is rejected
     error = proxy.name_error(ConnectionRefusedError())
     assert str(error) == "the proxy refused the connection: nothing listens on that port"
     assert (type(error), error.permanent) == (ProxyError, False)
