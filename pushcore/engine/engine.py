@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-import weakref
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
 from datetime import datetime
-from types import AsyncGeneratorType, TracebackType
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypedDict, Unpack, cast, overload
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypedDict, Unpack, overload
 
 from ..arguments import check, check_number, check_offers, check_type, check_whole, kind
 from ..errors import ClosedError, ConfigurationError, EventLoopError
@@ -176,9 +175,7 @@ class PushEngine(Generic[P_contra]):
             self._rules.pending_timeout = pending_timeout
         self._opened: list[EngineClient] = []
         self._unwatch: list[Any] = []
-        self._generators: weakref.WeakSet[AsyncGenerator[Result, None]] = weakref.WeakSet()
-        self._active: set[Run] = set()
-        self._closing: set[asyncio.Future[None]] = set()  # of generators, each until it has ended
+        self._active: set[Run] = set()  # each until nothing of it is in flight
         self._loop: asyncio.AbstractEventLoop | None = None  # that it was opened on
         self._open = False
 
@@ -231,9 +228,9 @@ class PushEngine(Generic[P_contra]):
     async def close(self) -> None:
         """End every `send_many`, then close the clients that this engine opened.
 
-        A task that is taking results gets the results of the pushes in flight, and then `ClosedError`. After a
-        cancellation, call it again to close the rest. If the event loop that the engine was opened on has ended,
-        it only closes the sockets, and the engine can be opened on another loop.
+        It waits for the pushes in flight. Whoever iterates a `send_many` gets all results, and then `ClosedError`.
+        After a cancellation, call it again to close the rest. If the event loop that the engine was opened on has
+        ended, it only closes the sockets, and the engine can be opened on another loop.
 
         Raises:
             EventLoopError: the loop that the engine was opened on still runs: close it there.
@@ -242,9 +239,7 @@ class PushEngine(Generic[P_contra]):
         if self._loop is not None and self._loop is not loop:
             if self._loop.is_running():
                 raise EventLoopError("this engine was opened on another event loop: close it there")
-            self._generators.clear()
             self._active.clear()
-            self._closing.clear()
         self._open = False
         try:
             await self._end_runs()
@@ -261,22 +256,17 @@ class PushEngine(Generic[P_contra]):
 
     async def _close_client(self, client: EngineClient) -> None:
         await client.close()
-        self._opened.remove(client)
+        with contextlib.suppress(ValueError):  # another task closes this engine, too
+            self._opened.remove(client)
 
     async def _end_runs(self) -> None:
         """End every `send_many`. Cancelled, it leaves them to end by themselves."""
-        for run in self._active:
-            run.stop(ClosedError("the engine was closed"))
-        for generator in list(self._generators):
-            self._generators.discard(generator)
-            if not cast("AsyncGeneratorType[Result, None]", generator).ag_running:
-                # Otherwise another task takes its results, and it ends by itself.
-                self._closing.add(asyncio.ensure_future(_end(generator)))
-        while ending := [*self._closing, *(run.ended for run in self._active)]:
-            await asyncio.wait(ending)
-            for closing in [future for future in self._closing if future.done()]:
-                self._closing.discard(closing)
-                closing.result()
+        runs = list(self._active)
+        if runs:
+            await asyncio.wait([run.end(ClosedError("the engine was closed")) for run in runs])
+        leaving = [run.left for run in runs if run.about_to_be_left]
+        if leaving:
+            await asyncio.wait(leaving)
 
     # Where all pushes are of one class, the results know the subclass.
     @overload
@@ -347,9 +337,7 @@ class PushEngine(Generic[P_contra]):
             raise TypeError(f"source must be an iterable or async iterable of pushes, not {kind(source)}")
         if journal is not None:
             check_offers("journal", journal, CampaignJournal, "a Journal")
-        generator = self._send_many(source, journal)
-        self._generators.add(generator)
-        return generator
+        return self._send_many(source, journal)
 
     @overload
     def stream(
@@ -403,28 +391,25 @@ class PushEngine(Generic[P_contra]):
     async def _send_many(
         self, source: Iterable[Any] | AsyncIterable[Any], journal: CampaignJournal | None
     ) -> AsyncGenerator[Result, None]:
+        if not self._open:
+            raise ClosedError("the engine is not open: it was closed before the first result was asked for")
         for client in self._clients:
             client.check_loop()
         run = Run(self._clients, self.window, self._rules, journal)
         ready = run.ready
-        self._active.add(run)
-        for client in self._clients:
-            client.pool.listeners.append(run.on_batch)
-        run.feeder = asyncio.create_task(run.feed(source), name="pushcore feeder")
+        run.begin(source, self._active)
         refill_at = run.window // 2
         size = max(min(run.window // 4, TAKEN_TOGETHER), 1)
-        batch: list[Result] = []
-        not_yielded = iter(batch)
         try:
             while True:
                 while ready:
                     batch = ready[:size]
                     del ready[:size]
-                    not_yielded = iter(batch)
-                    for result in not_yielded:
+                    run.taken = len(batch)
+                    for result in batch:
                         yield result
-                    run.outstanding -= len(batch)
-                    batch = []
+                    run.outstanding -= run.taken
+                    run.taken = 0
                     if run.outstanding <= refill_at:
                         run.wake_feeder()
                 if run.done:
@@ -435,25 +420,11 @@ class PushEngine(Generic[P_contra]):
             if error is not None:
                 raise error
         finally:
-            ready[:0] = left = list(not_yielded)
-            run.outstanding -= len(batch) - len(left)
-            try:
-                await run.close()
-            finally:  # even when a second cancellation cuts the waiting short
-                for client in self._clients:
-                    with contextlib.suppress(ClosedError, ValueError):
-                        client.pool.listeners.remove(run.on_batch)
-                self._active.discard(run)
-                run.ended.set_result(None)
+            await run.leave()
 
 
 def _any_of(kinds: Iterable[tuple[type, str | None]], handles: type) -> bool:
     return any(kind[0] is handles for kind in kinds)
-
-
-async def _end(generator: AsyncGenerator[Result, None]) -> None:
-    with contextlib.suppress(RuntimeError):  # another task has gone on with it meanwhile
-        await generator.aclose()
 
 
 def _later(function: Any, argument: Any) -> Any:

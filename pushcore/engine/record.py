@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import JournalError
+from ..errors import ClosedError, JournalError
 from ..results import Result
 from .journaling import CampaignJournal
 from .rules import Rules
@@ -56,7 +56,7 @@ class Record:
             if self._journal is not None:
                 try:
                     self._journal.record_all(batch)
-                except JournalError as error:
+                except (JournalError, ClosedError) as error:  # or the caller closed the journal
                     self._stop(error)
             self.deliver(batch)
 

@@ -49,6 +49,8 @@ class Run:
         """Results that the caller has not taken yet."""
         self.outstanding = 0
         """Taken from the source and not yet handed to the caller, but for what waits to be sent again."""
+        self.taken = 0
+        """Results that left `ready` and still count as outstanding: the caller is about to have them all."""
         self.read = 0
         """Pushes that were taken from the source."""
         self.fed = False
@@ -56,7 +58,6 @@ class Run:
         """Nothing new is begun and nothing repeated."""
         self.error: BaseException | None = None
         self.loop = asyncio.get_running_loop()
-        self.ended: asyncio.Future[None] = self.loop.create_future()
         self.events = rules.events
         self.lanes: list[Lane] = []
         # Those that have pushes. A second environment's has none until a push names it or the first does not know a token.
@@ -77,6 +78,7 @@ class Run:
             len(alike) > 1 and not all(lane.client.takes_all for lane in alike)
             for alike in self._kinds.values()
         )
+        self._pools = [client.pool for client in clients]
         self.feeder: asyncio.Task[None] | None = None
         self._journal = journal
         # What stands for rows that a journal passes over; without a journal nothing does.
@@ -87,6 +89,21 @@ class Run:
         self._timer_at = math.inf
         self._feeder_waits: asyncio.Future[None] | None = None
         self._reader_waits: asyncio.Future[None] | None = None
+        self.left: asyncio.Future[None] = self.loop.create_future()
+        """Done when the caller has left the run, so that none of its tasks goes on."""
+        self.leaving = False
+        """The caller takes no more results."""
+        self._active_runs: set[Run] = set()
+        self._ending: asyncio.Task[None] | None = None
+        self._end_waits: asyncio.Future[None] | None = None
+
+    def begin(self, source: Iterable[Any] | AsyncIterable[Any], active: set[Run]) -> None:
+        """Start to send the source. The run is in `active` until nothing of it is in flight any more."""
+        for pool in self._pools:
+            pool.listeners.append(self.on_batch)
+        active.add(self)
+        self._active_runs = active
+        self.feeder = self.loop.create_task(self.feed(source), name="pushcore feeder")
 
     # --- waking -----------------------------------------------------------------------------------------------
 
@@ -108,14 +125,22 @@ class Run:
 
     def wake_reader(self) -> None:
         """There is a result, or there will be none any more."""
-        waiter = self._reader_waits
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        for waiter in (self._reader_waits, self._end_waits):
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)
 
     @property
     def done(self) -> bool:
         """Whether every push of the source has its result and the caller has them all."""
-        return self.fed and not self.outstanding and not any(lane.retries.delayed for lane in self.lanes)
+        return self.fed and not self.outstanding and not self._retries_wait
+
+    @property
+    def _retries_wait(self) -> bool:
+        return any(lane.retries.delayed for lane in self.lanes)
+
+    @property
+    def _in_flight(self) -> bool:
+        return self.outstanding > len(self.ready) + self.taken
 
     async def wait_for_results(self) -> None:
         """Wait until there is a result, or until there will be none any more."""
@@ -217,14 +242,44 @@ class Run:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def close(self) -> None:
-        """Stop, and wait for what is in flight; the transport's timeout ends every one of them."""
-        self.stop()
-        if self.feeder is not None:
-            await asyncio.gather(self.feeder, *self._tasks, return_exceptions=True)
-        while self.outstanding > len(self.ready):
-            self._reader_waits = self.loop.create_future()
-            await self._reader_waits
+    def end(self, error: BaseException | None = None) -> asyncio.Task[None]:
+        """Stop. The task that is returned waits for what is in flight, which the transport's timeout ends.
+
+        It is the same for all callers, and goes on when one of them is cancelled: wait for it by `asyncio.wait`.
+
+        Args:
+            error: why the caller does not get a result of each push, unless it does.
+        """
+        complete = self.fed and not self._in_flight and not self._retries_wait
+        self.stop(None if complete else error)
+        if self._ending is None:
+            self._ending = self.loop.create_task(self._end(), name="pushcore end")
+        return self._ending
+
+    async def leave(self) -> None:
+        """The caller takes no more results: wait for what is in flight."""
+        self.leaving = True
+        try:
+            await asyncio.wait([self.end()])
+        finally:
+            self.left.set_result(None)
+
+    @property
+    def about_to_be_left(self) -> bool:
+        """Whether the caller, once nothing is in flight, leaves without taking a result."""
+        return self.leaving or not (self.ready or self.taken)
+
+    async def _end(self) -> None:
+        try:
+            if self.feeder is not None:
+                await asyncio.gather(self.feeder, *self._tasks, return_exceptions=True)
+            while self._in_flight:
+                self._end_waits = self.loop.create_future()
+                await self._end_waits
+        finally:
+            for pool in self._pools:
+                pool.listeners.remove(self.on_batch)
+            self._active_runs.discard(self)
 
     # --- feeding ----------------------------------------------------------------------------------------------
 

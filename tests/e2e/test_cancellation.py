@@ -11,6 +11,7 @@ import pytest
 from fakeservers import FakeApns
 from pushcore import ApnsClient, ApnsKey, Notification, PushEngine
 from tests.e2e.support import cancel_after
+from tests.support.scripted import until_closed
 
 PAYLOAD = {"aps": {"alert": "Hi"}}
 ENOUGH = 400
@@ -100,3 +101,33 @@ async def test_cancelled_twice_while_it_waits_for_what_is_in_flight() -> None:
         while not all(link.connection.idle for link in client._dispatcher.pool.links):
             await asyncio.sleep(0.001)
         assert_clean(client)
+
+
+async def test_closing_an_engine_cancelled_at_every_await_inside_the_loop() -> None:
+    """The consumer goes on, gets a result of each push that was sent, and the next close ends what is left."""
+
+    async def consume(engine: PushEngine, turns: int) -> bool:
+        results = engine.send_many(pushes(1_000))
+        taken = [await anext(results)]
+        cancelled = await cancel_after(engine.close(), turns)
+        taken += await until_closed(results)
+        assert len({result.push.token for result in taken}) == len(taken)
+        assert len(taken) == fake.counts[200, ""] - before
+        return cancelled
+
+    async with FakeApns(delay=0.002, keep=0) as fake:
+        for turns in range(1, ENOUGH):  # before its first step it has closed nothing
+            before = fake.counts.get((200, ""), 0)
+            engine = PushEngine(client := client_of(fake), window=16)
+            await engine.open()
+            pool = client._dispatcher.pool
+            cancelled = await consume(engine, turns)
+            await engine.close()
+            assert not client.opened
+            assert not pool.links
+            assert not pool._leaving
+            if not cancelled:
+                break
+        else:
+            pytest.fail("the engine was never closed by itself")
+        assert turns > 3

@@ -14,7 +14,7 @@ from pushcore.engine.breaker import Trip
 from pushcore.engine.rate import RateLimiter
 from pushcore.engine.retry import RetryPolicy
 from pushcore.engine.rules import Rules, Shared
-from pushcore.errors import ConnectError, EventLoopError, TransportError
+from pushcore.errors import ClosedError, ConnectError, EventLoopError, TransportError
 from pushcore.http2.exchange import Exchange, Sink, deliver, request
 from pushcore.http2.headers import HeaderTemplate
 from pushcore.http2.pool import Pool
@@ -44,6 +44,17 @@ class OtherScriptedPush(ScriptedPush):
 
 def pushes(count: int, first: int = 1) -> list[ScriptedPush]:
     return [ScriptedPush(row) for row in range(first, first + count)]
+
+
+async def until_closed(results: AsyncIterable[Result]) -> list[Result]:
+    """The results that come before the iteration ends because the engine was closed."""
+    taken = []
+    try:
+        async for result in results:
+            taken.append(result)
+    except ClosedError:
+        return taken
+    raise AssertionError("the iteration ended as if it were complete")
 
 
 class ScriptedPool:

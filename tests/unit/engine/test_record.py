@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pushcore.engine.record import Record
-from pushcore.errors import JournalError
+from pushcore.errors import ClosedError, JournalError
 from pushcore.metrics import Listener
 from pushcore.results import Result, Verdict
 from tests.support.scripted import EventLog, ScriptedJournal, ScriptedPush, rules
@@ -97,3 +97,13 @@ async def test_an_error_of_a_commit_reaches_the_caller() -> None:
     journal.error = JournalError("the disk is full")
     with pytest.raises(JournalError):
         await Sheet(journal).record.committed()
+
+
+def test_a_journal_that_the_caller_closed_stops_the_run_and_the_caller_has_its_results() -> None:
+    """The pool calls this: what it raised would end a connection."""
+    journal = ScriptedJournal()
+    journal.error = ClosedError("the journal is closed")
+    sheet = Sheet(journal)
+    sheet.record.emit(result(1))
+    sheet.record.flush()
+    assert (sheet.rows(), sheet.stops) == ([1], [journal.error])

@@ -51,9 +51,7 @@ async def turn(times: int = 5) -> None:
 
 def begin(source: Any, *clients: ScriptedClient, window: int = 100, journal: Any = None, **given: Any) -> Run:
     run = Run(clients, window, rules(**given), journal)
-    for client in clients:
-        client.scripted.listeners.append(run.on_batch)
-    run.feeder = asyncio.create_task(run.feed(source))
+    run.begin(source, set())
     return run
 
 
@@ -67,7 +65,7 @@ def take(run: Run, count: int | None = None) -> list[Any]:
 
 
 async def end(run: Run) -> None:
-    await run.close()
+    await run.end()
     assert run.feeder is not None
     assert run.feeder.done()
 
@@ -462,7 +460,7 @@ async def test_stopping_begins_nothing_more_and_waits_for_what_is_in_flight() ->
     run = begin(source, client, window=10, retry=STEADY)
     await turn()
     client.answer(1, verdict=Verdict.THROTTLED, reason="TooManyRequests")
-    closing = asyncio.create_task(run.close())
+    closing = run.end()
     await turn()
     assert not closing.done()
     read = source.read
