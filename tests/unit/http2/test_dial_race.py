@@ -70,6 +70,7 @@ def test_a_scoped_address_keeps_its_scope() -> None:
 @pytest.mark.parametrize("count", [1, 2, 4, 8, 32])
 @pytest.mark.parametrize("seconds", [0.5, 1.0, 5.0, 30.0])
 def test_delays(count: int, seconds: float) -> None:
+    assert (SHORTEST_DELAY, DELAY) == (0.1, 0.25)  # RFC 8305, section 8
     delay, handshake = delays(count, seconds)
     assert SHORTEST_DELAY <= delay <= DELAY
     assert delay <= handshake <= HANDSHAKE

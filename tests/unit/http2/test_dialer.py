@@ -195,6 +195,7 @@ async def test_pauses_double_up_to_a_minute_and_begin_again_after_use(
         longest = min(FIRST_PAUSE * 2**failures, LONGEST_PAUSE)
         assert longest * 0.5 - 0.1 <= slept[-1] <= longest
     assert str(dialer.last_error) == "11"
+    assert (FIRST_PAUSE, LONGEST_PAUSE) == (0.5, 60.0)
     dialer.reset(trusted=True, dialled_at=0.0)
     dialer.back_off(ConnectError("again"))
     await dialer.pause()
@@ -215,6 +216,7 @@ async def test_one_connection_that_a_server_in_order_sends_away_is_soon_replaced
     assert pause() > FIRST_PAUSE / 4  # nothing has been served yet
     dialer.reset(trusted=True, dialled_at=now() + 1.0)
     assert pause() <= SENT_AWAY_PAUSE
+    assert SENT_AWAY_PAUSE < FIRST_PAUSE / 4
     assert not dialer.trusted  # one at a time
     assert pause() >= FIRST_PAUSE / 2 - 0.01  # the second in a row
     assert dialer._failures == 1  # and the first that counts

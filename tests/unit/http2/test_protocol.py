@@ -76,6 +76,7 @@ async def test_the_preface_is_written_at_once_and_settings_make_it_ready() -> No
     stage = Stage()
     assert stage.transport.written[0].startswith(PREFACE)
     assert stage.transport.high == WRITE_BUFFER
+    assert WRITE_BUFFER > 1000 * 400  # a request of usual size on each of a thousand streams
     assert not stage.link.ready.done()
     stage.settings()
     assert stage.link.ready.done()
