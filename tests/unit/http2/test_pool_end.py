@@ -237,6 +237,7 @@ def test_the_connection_that_took_the_last_request_takes_the_next_whatever_anoth
         other, gone = [wire for wire in stage.wires if wire is not last]
         if stage.wires.index(other) > stage.wires.index(last):
             other, gone = gone, other
+        assert stage.wires.index(other) < stage.wires.index(last)
         gone.abort()
         await until(lambda: len(stage.pool.links) == 2)
         stage.submit()
