@@ -16,7 +16,7 @@ import pytest
 from pushcore.errors import ConnectError, ConnectionLost, ResponseTimeout
 from pushcore.http2 import dialer, frames
 from pushcore.http2.connection import Connection
-from pushcore.http2.pool import Pool
+from pushcore.http2.pool import BATCH, Pool
 from pushcore.http2.protocol import Link
 from pushcore.http2.streams import Limits
 from pushcore.metrics import Listener, Listeners
@@ -27,14 +27,16 @@ from tests.unit.http2.test_pool_silence import frames_in
 HOST = "127.0.0.1"
 
 
-def in_virtual_time(monkeypatch: pytest.MonkeyPatch, work: Callable[[Stage], Awaitable[None]]) -> None:
-    """Run a test of a pool of at most three connections, with a timeout of five seconds."""
+def in_virtual_time(
+    monkeypatch: pytest.MonkeyPatch, work: Callable[[Stage], Awaitable[None]], timeout: float = 5.0
+) -> None:
+    """Run a test of a pool of at most three connections."""
 
     async def addresses(*_: Any, **__: Any) -> Any:
         return [(0, 0, 0, "", (HOST, 1))]
 
     async def staged() -> None:
-        await work(Stage(monkeypatch))
+        await work(Stage(monkeypatch, timeout=timeout))
 
     monkeypatch.setattr(asyncio.SelectorEventLoop, "getaddrinfo", addresses)
     virtual.run(staged())
@@ -73,17 +75,22 @@ def test_a_request_without_a_connection_ends_at_its_deadline_and_says_why(
     in_virtual_time(monkeypatch, work)
 
 
-def test_a_request_without_a_response_ends_at_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("timeout", "seconds", "late"), [(60.0, 1.1, 0.5), (5.0, 1.1, 0.25), (0.1, 0.055, 0.01)]
+)
+def test_a_request_without_a_response_ends_at_its_deadline(
+    monkeypatch: pytest.MonkeyPatch, timeout: float, seconds: float, late: float
+) -> None:
     async def work(stage: Stage) -> None:
-        (exchange,) = stage.submit(seconds=1.0)
+        (exchange,) = stage.submit(seconds=seconds)
         begun = now()
         await until(lambda: bool(stage.finished))
-        assert 1.0 <= now() - begun < 1.3
+        assert seconds <= now() - begun < seconds + late + 0.002
         assert isinstance(exchange.error, ResponseTimeout)
         assert not exchange.error.unprocessed
         await stage.pool.close()
 
-    in_virtual_time(monkeypatch, work)
+    in_virtual_time(monkeypatch, work, timeout)
 
 
 # --- closing ------------------------------------------------------------------------------------------------------
@@ -222,7 +229,7 @@ def test_the_sockets_of_a_pool_whose_event_loop_has_ended_are_closed(leaving: bo
     link.abort()  # nothing is left to abort
 
 
-# --- which connection takes the next request ----------------------------------------------------------------------
+# --- which connection takes the next request, and when ----------------------------------------------------------------------
 
 
 def test_the_connection_that_took_the_last_request_takes_the_next_whatever_another_does(
@@ -248,6 +255,57 @@ def test_the_connection_that_took_the_last_request_takes_the_next_whatever_anoth
         stage.submit()
         await until(lambda: len(other.link.connection.streams) == 1)
         other.answer(5)
+        await stage.pool.close()
+
+    in_virtual_time(monkeypatch, work)
+
+
+def test_a_batch_of_requests_is_written_before_the_tick_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(stage: Stage) -> None:
+        stage.streams = 1000
+        stage.submit()
+        await until(lambda: stage.open_streams() == [1])
+        await asyncio.sleep(0)
+        (wire,) = stage.wires
+        wire.written.clear()
+        stage.submit(BATCH - 1)
+        assert wire.written == []
+        stage.submit()
+        assert frames_in(wire.written)[frames.HEADERS] == BATCH
+        stage.submit(3)
+        assert frames_in(wire.written)[frames.HEADERS] == BATCH
+        await asyncio.sleep(0)
+        assert frames_in(wire.written)[frames.HEADERS] == BATCH + 3
+        await stage.pool.close()
+
+    in_virtual_time(monkeypatch, work)
+
+
+def test_a_waiting_request_that_is_cancelled_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(stage: Stage) -> None:
+        heard: list[int] = []
+        first, second = stage.submit(2)
+        stage.pool.listeners.append(lambda: heard.append(len(stage.pool.waiting)))
+        stage.pool.cancel(first)
+        assert (list(stage.pool.waiting), heard) == ([second], [1])
+        stage.pool.cancel(first)  # it is not there any more
+        assert (list(stage.pool.waiting), heard) == ([second], [1])
+        await until(lambda: stage.open_streams() == [1])
+        assert stage.is_open(second)
+        await stage.pool.close()
+        assert stage.finished == [second]
+
+    in_virtual_time(monkeypatch, work)
+
+
+def test_one_connection_that_leaves_after_one_request_is_no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(stage: Stage) -> None:
+        stage.streams = 20
+        stage.submit(60)
+        await until(lambda: stage.open_streams() == [20, 20, 20])
+        stage.wires[0].send(frames.encode_goaway(1, frames.NO_ERROR))
+        stage.wires[0].answer(1)
+        await until(lambda: len(stage.wires) == 4 and stage.open_streams()[3] == 19)
         await stage.pool.close()
 
     in_virtual_time(monkeypatch, work)

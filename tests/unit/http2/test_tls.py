@@ -136,6 +136,25 @@ def test_tls_12_with_authenticated_ciphers_alone(certificates: Certificates) -> 
     assert all("GCM" in each["name"] or "CHACHA20" in each["name"] for each in context.get_ciphers())
 
 
+def test_neither_renegotiation_nor_compression(certificates: Certificates) -> None:
+    options = client_context(ca_file=certificates.ca_file).options
+    assert options & ssl.OP_NO_RENEGOTIATION
+    assert options & ssl.OP_NO_COMPRESSION
+
+
+def test_authorities_in_der_or_many_in_pem(certificates: Certificates, save: Callable[[bytes], Path]) -> None:
+    authority = x509.load_pem_x509_certificate(certificates.ca_file.read_bytes())
+    der = authority.public_bytes(serialization.Encoding.DER)
+    handshake(client_context(ca_file=save(der)), server_context(certificates))
+    bundle = b"Comment\n" + certificate_pem() + key_pem() + authority.public_bytes(PEM)
+    context = client_context(ca_file=save(bundle))
+    assert context.cert_store_stats()["x509"] == 2
+    handshake(context, server_context(certificates))
+    damaged = save(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    with pytest.raises(ConfigurationError, match="holds a damaged certificate"):
+        client_context(ca_file=damaged)
+
+
 def test_the_systems_authorities_are_the_default_and_ca_file_replaces_them(
     certificates: Certificates,
 ) -> None:
@@ -209,6 +228,14 @@ def test_the_own_certificate_goes_first_whatever_the_order_in_the_file(
     context = client_context(ca_file=certificates.ca_file, certificate=ours)
     _, server = handshake(context, server_context(certificates))
     assert server.getpeercert(True) == made.certificate.public_bytes(serialization.Encoding.DER)
+
+
+def test_a_certificate_without_a_common_name_is_shown_by_its_subject(save: Callable[[bytes], Path]) -> None:
+    name = x509.Name([x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "Example")])
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(KEY.public_key())
+    builder = builder.serial_number(x509.random_serial_number())
+    made = builder.not_valid_before(TODAY - DAY).not_valid_after(TODAY + DAY).sign(KEY, hashes.SHA256())
+    assert ApnsCertificate.from_file(save(made.public_bytes(PEM) + key_pem())).subject == "O=Example"
 
 
 def test_of_two_certificates_for_one_key_the_later_is_meant(save: Callable[[bytes], Path]) -> None:
