@@ -314,7 +314,7 @@ def main() -> int:
         random.Random(options.seed).shuffle(chosen)
         if left := [mutant for mutant in chosen if not outcomes.is_settled(mutant)]:
             left.sort(key=lambda mutant: mutant not in outcomes.noticed)  # survivors of an earlier run first
-            trials.run(tests, left)
+            outcomes.noticed |= trials.run(tests, left)
     planned = sum(map(len, groups.values()))
     scores: list[Score] = []
     for module in options.modules:
