@@ -176,7 +176,6 @@ class ApnsRequestBuilder:
                 exchange.context = push
                 exchange.deadline = deadline
                 exchange.attempts = 1
-                exchange.refusals = 0
                 exchange.status = 0
                 exchange.data = b""
                 exchange.error = None

@@ -15,6 +15,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
+from itertools import repeat
 from typing import Any, Final, Protocol
 
 from ..errors import ClosedError, ConnectError
@@ -335,9 +336,15 @@ class Lane:
         permitted = self.gate.permits(int(min(len(self.pending), self.gate.capacity(now), BATCH)), now)
         deadline = now + self._timeout  # the time that it waited here is no fault of the transport
         pending, waiting, holds = self.pending, self._waiting, self.retries.holds.by_attribute
+        if not holds:
+            released = list(map(deque.popleft, repeat(pending, permitted)))
+            for exchange in released:
+                exchange.deadline = deadline
+            waiting.extend(released)
+            return
         while permitted and pending:
             exchange = pending.popleft()
-            if holds and exchange.sink is self._sink and self._is_held_back(exchange, now):
+            if exchange.sink is self._sink and self._is_held_back(exchange, now):
                 continue
             exchange.deadline = deadline
             waiting.append(exchange)

@@ -95,7 +95,6 @@ def build_rendered(
             exchange.context = push
             exchange.deadline = deadline
             exchange.attempts = 1
-            exchange.refusals = 0
             exchange.status = 0
             exchange.data = b""
             exchange.error = None

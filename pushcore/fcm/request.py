@@ -40,7 +40,7 @@ from .errors import TOO_LARGE
 from .legacy_result import LegacyResult
 from .parts import MAX_KNOWN, OPTION, EncodedParts
 from .rendered_request import build_rendered
-from .shapes import UNPROVING
+from .shapes import UNPROVING, ShapePair
 
 LEGACY_PATH: Final = b"/fcm/send"
 _FID: Final = re.compile(r"[cdef][A-Za-z0-9_-]{21}", re.ASCII)  # no other token looks like it
@@ -126,7 +126,7 @@ class FcmRequestBuilder:
         # Reused by consecutive messages with identical parts: each sets or deletes all that is its own.
         common, envelope = parts.scratch, parts.envelope
         silent, alerting = parts.ready_shapes
-        ready_silent, ready_alerting = silent, alerting
+        learned: ShapePair | None = None  # the shapes of a message with other parts, until its body is made
         repeated, plain, fragment = self._repeated
         replaced = False  # at most once in a burst: most often all of it have the same
         built_before = len(exchanges)
@@ -145,21 +145,18 @@ class FcmRequestBuilder:
                     ):
                         values = (push.android, push.android_v2, push.apns, push.webpush, push.fcm_options)
                         message = parts.learn(values).copy()
-                        silent, alerting = parts.shapes
+                        learned = parts.shapes
                         if parts.seen is not seen:
                             (android, android_v2, apns, webpush, options) = seen = parts.seen
                             common, envelope = parts.scratch, parts.envelope
-                            ready_silent, ready_alerting = silent, alerting
+                            silent, alerting = learned
                     else:
                         message = common
-                        silent, alerting = ready_silent, ready_alerting
                     token = push.token
-                    limit = LIMIT
                     if push.topic is not None or push.condition is not None:
                         message = _without_token(message)
-                        limit = _topic_or_condition(push, message)
+                        _topic_or_condition(push, message)
                         token = ""
-                        silent = alerting = UNPROVING
                     elif push.fid is not None:
                         if token is not None:
                             check_one_target(push)
@@ -202,19 +199,20 @@ class FcmRequestBuilder:
                             replaced, plain, fragment = True, checked.copy(), None
                             repeated = plain if checked is notification else notification
                             self._repeated = repeated, plain, fragment
-                    if push.validate_only is False:
-                        body = _dumps(envelope if message is common else {"message": message})
-                    elif push.validate_only is True:
-                        body = _dumps({"validate_only": True, "message": message})
-                        shape = UNPROVING
+                    if push.validate_only is not False:
+                        body = _dry_run(push, message)
+                        shape, learned = UNPROVING, None
+                    elif message is common:
+                        body = _dumps(envelope)
                     else:
-                        raise FieldError(
-                            f"validate_only must be true or false, not {kind_of(push.validate_only)}"
-                        )
-                    if len(body) > limit:  # with it all keys and values that count
-                        if token:
-                            check_token(token)
-                        check_size(orjson.loads(body)["message"], limit)
+                        body = _dumps({"message": message})
+                        if learned is not None:
+                            shape = learned.silent if notification is None else learned.alerting
+                            learned = None
+                        if not token and push.fid is None:
+                            shape = UNPROVING
+                    if len(body) > TOPIC_LIMIT:  # with it all keys and values that count
+                        _check_size(push, token, body)
                     exchange = Exchange()
                     exchange.shape = shape
                     exchange.template = template
@@ -225,13 +223,13 @@ class FcmRequestBuilder:
                     exchange.context = push
                     exchange.deadline = deadline
                     exchange.attempts = 1
-                    exchange.refusals = 0
                     exchange.status = 0
                     exchange.data = b""
                     exchange.error = None
                     exchanges.append(exchange)
                     tokens.append(token)
                 except _WRONG as error:
+                    learned = None
                     rejected.append(_invalid(push, error))
         finally:  # the source may have raised
             if not may_all_be_registrations(tokens):
@@ -321,15 +319,30 @@ def _without_token(message: dict[str, Any]) -> dict[str, Any]:
     return copy
 
 
-def _topic_or_condition(push: Message, message: dict[str, Any]) -> int:
-    """Put the topic or the condition into `message`. Returns the limit of the payload."""
+def _topic_or_condition(push: Message, message: dict[str, Any]) -> None:
+    """Put the topic or the condition into `message`."""
     name = check_one_target(push)
     target = message[name] = getattr(push, name)
     if name == "topic":
         check_topic(target)
     else:
         check_condition(target)
-    return TOPIC_LIMIT
+
+
+def _dry_run(push: Message, message: dict[str, Any]) -> bytes:
+    """The body of a message that is only checked by Google. Raises `FieldError` for another `validate_only`."""
+    if push.validate_only is not True:
+        raise FieldError(f"validate_only must be true or false, not {kind_of(push.validate_only)}")
+    return _dumps({"validate_only": True, "message": message})
+
+
+def _check_size(push: Message, token: str | None, body: bytes) -> None:
+    """Raise `FieldError` if the message is too long for its target. `token`: empty for another target."""
+    limit = LIMIT if token or push.fid is not None else TOPIC_LIMIT
+    if len(body) > limit:
+        if token:
+            check_token(token)
+        check_size(orjson.loads(body)["message"], limit)
 
 
 class LegacyRequestBuilder:

@@ -92,16 +92,17 @@ class Exchange:
     context: Any
     deadline: float
     attempts: int
-    refusals: int
     status: int
     data: bytes
     error: TransportError | None
     # These are unset until they have a value, and code that may run earlier reads them with `getattr` and a default. A written
     # request has `stream_id`, one from `ProviderClient.send` has `waiter`, one that was sent again after its response has
-    # `replayed`. Setting defaults would cost a store for each of them per push, and a class with slots cannot have class defaults.
+    # `replayed`, one that was refused has `refusals`. Setting defaults would cost a store for each of them per push, and a class
+    # with slots cannot have class defaults.
     stream_id: int
     connection: Any  # the last `Streams` that it was sent on; this module imports no connection
     replayed: bool
+    refusals: int
     header_block: bytes | list[Field]
     shape: Any  # what FCM's requests are compared by; this module imports no provider
     waiter: Any  # the future of a caller of `ProviderClient.send`; this module imports no asyncio
@@ -135,7 +136,6 @@ def request(
     exchange.deadline = deadline
     exchange.shape = None
     exchange.attempts = 1
-    exchange.refusals = 0
     exchange.status = 0
     exchange.data = b""
     exchange.error = None

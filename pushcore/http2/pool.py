@@ -212,7 +212,9 @@ class Pool:
     def _candidates(self) -> list[Link]:
         if self._current is None or len(self.links) < 2:
             return self.links
-        return [self._current, *(link for link in self.links if link is not self._current)]
+        links = self.links.copy()
+        links.remove(self._current)
+        return [self._current, *links]
 
     def _on_progress(self, link: Link) -> None:
         """Something has changed on a connection: streams have ended, limits have changed, or it is closing."""
@@ -261,7 +263,7 @@ class Pool:
         now = self._loop.time()
         given_up = []
         for exchange in reversed(refused):
-            refusals = exchange.refusals + (not progressed)
+            refusals = getattr(exchange, "refusals", 0) + (not progressed)
             if self._closed or refusals >= MAX_REFUSALS or exchange.deadline <= now:
                 given_up.append(exchange)
             else:
