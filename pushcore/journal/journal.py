@@ -23,14 +23,17 @@ from ..arguments import check_choice, check_flag, check_function, check_type, ch
 from ..errors import JournalError, PushcoreError
 from ..key_material import checked_path
 from ..models.apns import Notification
-from ..results import ACCEPTED, Result, Verdict
+from ..models.fcm import Message
+from ..results import Accepted, Result, Verdict
 from .campaign import CampaignRecord, RunRecord, Source, UnfinishedRows, survey
 from .outcome import (
     PLAIN_APNS,
+    PLAIN_FCM,
     Outcome,
     OutcomeEntry,
     RowDevice,
     checked_campaign_id,
+    device_of,
     entry_of,
     id_prefix,
     push_id,
@@ -87,7 +90,9 @@ class Journal:
         self._unknown = unknown
         self._zone, self._left = rest.zone, rest.left
         self._last = 0
-        self._apns: set[type] = set()  # classes of pushes that are plain, as soon as they have been seen
+        self._plain: dict[
+            type, int
+        ] = {}  # by class of pushes that have been seen: what it is to be accepted at once
         self._closed = False
         self._writer = JournalWriter(store, campaign, run, rest, clock)
         self._put = self._writer.records.append
@@ -373,22 +378,15 @@ class Journal:
 
     def record_all(self, results: Iterable[Result]) -> None:
         """The same for several, which costs less."""
-        put, apns = self._put, self._apns
+        put, plain = self._put, self._plain
         for result in results:
             push = result.push
-            if (
-                result.verdict is ACCEPTED
-                and result.attempts == 1
-                and result.status == 200
-                and type(push) in apns
-                and result.detail is None
-                and result.reason is None
-            ):
-                put((push.row, push.token, result.id, PLAIN_APNS))
+            if type(result) is Accepted and result.attempts == 1 and type(push) in plain:
+                put((push.row, push.token or device_of(push)[1], result.id or None, plain[type(push)]))
             else:
                 put(self._entry_of(result))
-                if isinstance(push, Notification):
-                    apns.add(type(push))
+                if isinstance(push, Notification | Message):
+                    plain[type(push)] = PLAIN_APNS if isinstance(push, Notification) else PLAIN_FCM
         if self._writer.error is not None:
             self._writer.check()
 

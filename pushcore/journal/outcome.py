@@ -9,14 +9,15 @@ from typing import Any, Final, NamedTuple
 from ..arguments import check, check_type
 from ..models.apns import Notification
 from ..models.fcm import LegacyMessage, Message
-from ..results import Result, Verdict
+from ..results import Accepted, Result, Verdict
 
 OutcomeKind = tuple[str, str, int | None, str | None, int]
 """Platform, verdict, status, reason, attempts: what many rows have in common."""
 PLAIN: Final[list[OutcomeKind]] = [(platform, "ACCEPTED", 200, None, 1) for platform in ("apns", "fcm")]
 """What nearly all rows are: accepted the first time they were sent."""
-PLAIN_APNS: Final = 0
-"""Where that of APNs stands."""
+PLAIN_APNS, PLAIN_FCM = 0, 1
+"""Where those of APNs and of FCM stand."""
+_PLAIN: Final = {"apns": PLAIN_APNS, "fcm": PLAIN_FCM}
 
 
 MAX_ID: Final = 64
@@ -143,6 +144,8 @@ def entry_of(result: Result) -> OutcomeEntry:
     """Any result, ready to be packed. Its push knows its row."""
     push = result.push
     platform, token = device_of(push)
+    if type(result) is Accepted and result.attempts == 1 and platform in _PLAIN:  # as nearly all are
+        return push.row, token, result.id or None, _PLAIN[platform]
     kind = (platform, result.verdict.name, result.status, stored_reason(result, platform), result.attempts)
     if result.timestamp is None and kind in PLAIN:
         return push.row, token, result.id or None, PLAIN.index(kind)

@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import repeat
 from operator import itemgetter
 from typing import Final, TypeVar
 
@@ -303,7 +304,7 @@ class JournalWriter:
 
 
 def _drain(items: deque[Item]) -> list[Item]:
-    return [items.popleft() for _ in range(len(items))]
+    return list(map(deque.popleft, repeat(items, len(items))))
 
 
 def _settle(turn: asyncio.Future[None]) -> None:

@@ -21,9 +21,8 @@ import orjson
 
 from ..errors import JournalError
 from ..journal.format import BLOCK, OutcomeTally, bitmap, pack, singly, unpack
-from ..journal.outcome import PLAIN_APNS, Outcome, OutcomeEntry, entry_of
-from ..models.apns import Notification
-from ..results import ACCEPTED, Result
+from ..journal.outcome import Outcome, OutcomeEntry, entry_of
+from ..results import Result
 from .errors import ChunkError
 
 MAX_PARTS: Final = 1000
@@ -80,7 +79,7 @@ class ChunkResult:
         ordered = sorted(results, key=_BY_ROW)
         parts = []
         tally: OutcomeTally = Counter()
-        for block, entries in _by_block([_entry(result) for result in ordered]):
+        for block, entries in _by_block([entry_of(result) for result in ordered]):
             packed = pack(entries, prefix, {})
             parts.append(OutcomeBlock(block, packed.bits, packed.blob))
             tally.update(packed.tally)
@@ -141,22 +140,6 @@ def _parts(lengths: list[list[int]], data: bytes) -> Iterator[OutcomeBlock]:
         at += bits + blob
     if at != len(data):
         raise ValueError
-
-
-def _entry(result: Result) -> OutcomeEntry:
-    """The same as `entry_of`, faster for the most frequent outcomes."""
-    row: int = result.push.row
-    if (
-        result.verdict is ACCEPTED
-        and result.status == 200
-        and result.attempts == 1
-        and result.reason is None
-        and result.detail is None
-        and result.timestamp is None
-        and isinstance(result.push, Notification)
-    ):
-        return row, result.push.token, result.id or None, PLAIN_APNS
-    return entry_of(result)
 
 
 def _by_block(entries: list[OutcomeEntry]) -> Iterator[tuple[int, list[OutcomeEntry]]]:

@@ -79,6 +79,15 @@ class ResultsFile:
 
     def _take_fcm(self, result: Result) -> bool:
         push = result.push
+        if type(result) is Accepted:
+            name = result.id or ""
+            if not name.startswith("projects/") and not self._raw:
+                name = harmless(name)
+            self._write(
+                f"{push.row},{quoted(push.device)},fcm,ACCEPTED,{result.status},,{quoted(name)},,{result.attempts},,\n"
+            )
+            self._fcm.accepted += 1
+            return True
         if result.verdict is ACCEPTED:
             self._put(push.row, push.device, FCM, ACCEPTED, "", result)
             self._fcm.accepted += 1
