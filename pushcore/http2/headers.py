@@ -11,7 +11,7 @@ Rule: every block that `HeaderEncoder` returns must be sent, in that order, beca
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from struct import Struct
 from typing import Final
@@ -261,14 +261,18 @@ class HeaderEncoder:
             self.blocks[template] = block
         return block
 
-    def encode_own_fields(self, fields: Iterable[Field]) -> bytes:
+    def encode_own_fields(self, fields: Sequence[Field]) -> bytes:
         """The fields of one request alone, which follow the block of its template.
 
         They are literals without indexing. Only the first field with a name is inserted, so that the name has an index
         afterwards (Apple's advice for apns-id, apns-expiration and apns-collapse-id).
         """
-        pieces: list[bytes] = []
         names = self._names
+        if len(fields) == 1:  # an apns-id, for each push of a campaign
+            ((name, value),) = fields
+            if name in names and len(value) < 127:
+                return names[name] + _LENGTHS[len(value)] + value
+        pieces: list[bytes] = []
         for name, value in fields:
             head = names.get(name)
             if head is not None:

@@ -101,11 +101,11 @@ class SendBuffer(FlowControl):
                 if not exchange.own_fields:
                     out.append(pack(head, stream_id, before, path, between, stream_id, body))
                 else:
-                    block_bytes = b"".join(
-                        (before, path, after, encoder.encode_own_fields(exchange.own_fields))
-                    )
-                    out.append(_head(len(block_bytes) << 8 | HEADERS, _new_headers, stream_id) + block_bytes)
-                    out.append(_head(size << 8, _new_data, stream_id) + body)
+                    own = encoder.encode_own_fields(exchange.own_fields)
+                    block_size = len(before) + length + len(after) + len(own)
+                    headers = _head(block_size << 8 | HEADERS, _new_headers, stream_id)
+                    data = _head(size << 8, _new_data, stream_id)
+                    out.append(b"".join((headers, before, path, after, own, data, body)))
                     if template not in blocks:
                         template = None  # the first field with a name changes the table
                 stream_id += 2

@@ -68,9 +68,7 @@ class ResultsFile:
             return self._take_fcm(result)
         if type(result) is Accepted:
             # Neither token nor id needs quotes: both were checked before they were sent.
-            self._write(
-                f"{push.row},{push.token},apns,ACCEPTED,{result.status},,{push.apns_id},,{result.attempts},,\n"
-            )
+            self._write(f"{push.row},{push.token},apns,ACCEPTED,200,,{push.apns_id},,{result.attempts},,\n")
             self._apns.accepted += 1
             return True
         keep_registered(result)
@@ -84,7 +82,7 @@ class ResultsFile:
             if not name.startswith("projects/") and not self._raw:
                 name = harmless(name)
             self._write(
-                f"{push.row},{quoted(push.device)},fcm,ACCEPTED,{result.status},,{quoted(name)},,{result.attempts},,\n"
+                f"{push.row},{quoted(push.device)},fcm,ACCEPTED,200,,{quoted(name)},,{result.attempts},,\n"
             )
             self._fcm.accepted += 1
             return True
