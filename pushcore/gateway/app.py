@@ -8,10 +8,10 @@ from importlib.metadata import version
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from .config import GatewayConfig
 from .door import Guarded
@@ -59,15 +59,33 @@ def create_app(config: GatewayConfig) -> Starlette:
         Route("/metrics", metrics),
         Route("/openapi.json", OpenApi(version("pushcore")).respond),
     ]
-    paths = frozenset(route.path for route in routes)
-    app = Starlette(
+    app = GatewayApp(
         routes=routes,
-        middleware=[Middleware(AccessLog, gateway.numbers, paths, enabled=config.server.access_log)],
         lifespan=lifespan,
         exception_handlers={HTTPException: _http_problem},
     )
     app.state.gateway = gateway
     return app
+
+
+class GatewayApp(Starlette):
+    """Starlette with the access log around everything, which calls the endpoints of pushes itself."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """See `Starlette`. Middleware that an embedding program has added sees every request."""
+        gateway: Gateway = self.state.gateway
+        endpoints = {
+            route.path: route.endpoint
+            for route in self.routes
+            if isinstance(route, Route) and isinstance(route.endpoint, Guarded)
+        }
+        return AccessLog(
+            super().build_middleware_stack(),
+            gateway.numbers,
+            frozenset(route.path for route in self.routes if isinstance(route, Route)),
+            enabled=gateway.config.server.access_log,
+            endpoints={} if self.user_middleware else endpoints,
+        )
 
 
 async def _http_problem(request: Request, error: Exception) -> Response:

@@ -10,7 +10,7 @@ import signal
 import socket
 import ssl
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -20,6 +20,7 @@ from ..errors import ConfigurationError
 from ..reasons import printable_word
 from .app import create_app
 from .config import GatewayConfig
+from .door import COMPLETE
 from .gateway import Gateway
 from .senders import REQUEST
 
@@ -33,7 +34,64 @@ KEEP_ALIVE: Final = 75
 """Seconds for which an idle connection is kept: more than the 60 of nginx and of most clients, so that it is they who close
 it, and no request meets a connection that is about to be closed."""
 
+_MOST_JOINED: Final = 65_536
+"""Bytes that are written at once without waiting for more."""
 _MAX_PEM: Final = 1024 * 1024
+
+
+class JoiningTransport:
+    """A transport that writes once in a turn of the loop: uvicorn writes the head and the body of a response one after the
+    other, and each would be a system call, which costs more than a push.
+
+    Args:
+        transport: of a connection; it does all the rest.
+        loop: that it belongs to.
+    """
+
+    __slots__ = ("_due", "_loop", "_size", "_transport", "_written")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._written: list[bytes] = []
+        self._size = 0
+        self._due = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """See `asyncio.WriteTransport`."""
+        self._written.append(data)
+        self._size += len(data)
+        if self._size > _MOST_JOINED:
+            self._flush()
+        elif not self._due:
+            self._due = True
+            self._loop.call_soon(self._flush)
+
+    def close(self) -> None:
+        """See `asyncio.BaseTransport`."""
+        self._flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """See `asyncio.BaseTransport`."""
+        return self._transport.is_closing()
+
+    def pause_reading(self) -> None:
+        """See `asyncio.ReadTransport`."""
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """See `asyncio.ReadTransport`."""
+        self._transport.resume_reading()
+
+    def _flush(self) -> None:
+        self._due = False
+        written, self._written, self._size = self._written, [], 0
+        if written and not self._transport.is_closing():
+            self._transport.write(b"".join(written))
 
 
 class TimedProtocol(HttpToolsProtocol):
@@ -41,10 +99,11 @@ class TimedProtocol(HttpToolsProtocol):
     headers: a client that sends nothing must not hold its connection for ever."""
 
     _slow: asyncio.TimerHandle | None = None
+    _in_headers = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See `asyncio.Protocol`."""
-        super().connection_made(transport)
+        super().connection_made(JoiningTransport(transport, self.loop))  # type: ignore[arg-type]
         self._slow = self.loop.call_later(HEADERS, transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -52,16 +111,27 @@ class TimedProtocol(HttpToolsProtocol):
         self._stop_timer()
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`. Most headers come whole, and need no timer."""
+        super().data_received(data)
+        if self._in_headers and self._slow is None:
+            self._slow = self.loop.call_later(HEADERS, self.transport.close)
+
     def on_message_begin(self) -> None:
         """Called at a request's first byte."""
-        if self._slow is None:
-            self._slow = self.loop.call_later(HEADERS, self.transport.close)
+        self._in_headers = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Called when a request's headers have come."""
+        self._in_headers = False
         self._stop_timer()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Called when a request's body has come."""
+        self.scope[COMPLETE] = True  # type: ignore[typeddict-unknown-key]
+        super().on_message_complete()
 
     def _stop_timer(self) -> None:
         if self._slow is not None:

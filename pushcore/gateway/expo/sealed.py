@@ -5,7 +5,8 @@ when, for which app and for which caller a push was accepted. Both are AES-SIV (
 which an app needs that asks for its token at each start, and a text with any bit changed is refused.
 
 A text is base64url of the key's id, three bytes, then the ciphertext. It is padded before encryption so that it needs no "=" and
-no bit of its last character is unused: each text has one spelling.
+no bit of its last character is unused: each text has one spelling. The receipts of a request have one sealed text, and behind it the
+number of each in four hexadecimal digits.
 """
 
 from __future__ import annotations
@@ -50,6 +51,9 @@ _FROM_URL_SAFE: Final = bytes.maketrans(b"-_+/=", b"+/!!!")  # "!" is no base64:
 _TO_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 _LOWER_HEX: Final = re.compile(r"(?:[0-9a-f]{2})+", re.ASCII)
 _PACKABLE: Final = re.compile(r"[A-Za-z0-9_-]+(?::[A-Za-z0-9_-]+)?", re.ASCII)
+_NUMBER: Final = 4
+"""Characters behind a sealed receipt: which one of its request it is."""
+_NUMBER_TEXT: Final = re.compile(r"[0-9a-f]{4}", re.ASCII)
 _KEY_TEXT: Final = re.compile(r"[A-Za-z0-9_-]{86}", re.ASCII)
 
 _a2b, _b2a = binascii.a2b_base64, binascii.b2a_base64
@@ -105,12 +109,7 @@ class Seal:
 
     def seal(self, content: bytes) -> str:
         """The text; `content` must have 2 bytes more than a multiple of 3, so that base64 has no rest."""
-        return self.seal_all((content,))[0]
-
-    def seal_all(self, contents: Iterable[bytes]) -> list[str]:
-        """The texts of several, in one loop."""
-        key_id, encrypt = self._id, self._first.encrypt
-        return [_encode(key_id + encrypt(content, None)).decode() for content in contents]
+        return _encode(self._id + self._first.encrypt(content, None)).decode()
 
     def open(self, text: str) -> bytes | None:
         """The content; None when it was not sealed so with one of these keys."""
@@ -255,17 +254,21 @@ class Receipts:
             now: UNIX seconds.
             randomness: such as `os.urandom`: what makes the ids of two requests differ.
         """
+        if not count:
+            return []
+        # One encryption for all: it holds how many there are, so that a number which was not given is refused.
         common = int(now).to_bytes(5, "big") + digest(app) + digest(caller) + randomness(6)
-        return self._seal.seal_all([common + number.to_bytes(2, "big") for number in range(count)])
+        sealed = self._seal.seal(common + (count - 1).to_bytes(2, "big"))
+        return [f"{sealed}{number:04x}" for number in range(count)]
 
     def made(self, receipt: str) -> bool:
         """Whether this gateway made the id, for whomever and whenever."""
-        return self._seal.open(receipt) is not None
+        return self._open(receipt) is not None
 
     def ok(self, receipt: str, caller: str, apps: Collection[str], now: float) -> bool:
         """Whether this is the id of a push of this caller's, to one of these apps, that was accepted less than 24 hours ago."""
-        content = self._seal.open(receipt)
-        if content is None or len(content) != 5 + 2 * _DIGEST + 8:
+        content = self._open(receipt)
+        if content is None:
             return False
         age = now - int.from_bytes(content[:5], "big")
         return (
@@ -273,6 +276,13 @@ class Receipts:
             and content[13:21] == digest(caller)
             and content[5:13] in map(digest, apps)
         )
+
+    def _open(self, receipt: str) -> bytes | None:
+        sealed, number = receipt[:-_NUMBER], receipt[-_NUMBER:]
+        content = self._seal.open(sealed)
+        if content is None or len(content) != 5 + 2 * _DIGEST + 8 or not _NUMBER_TEXT.fullmatch(number):
+            return None
+        return content if int(number, 16) <= int.from_bytes(content[-2:], "big") else None
 
 
 class Sealing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pushcore.audience.problems import BadInput
 from pushcore.errors import ConfigurationError
@@ -32,6 +33,28 @@ def test_a_push_reaches_its_provider(monkeypatch: pytest.MonkeyPatch) -> None:
 
     serve(work)
     assert providers.tokens == [IPHONE, ANDROID]
+
+
+def test_middleware_that_is_added_sees_every_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    Providers(monkeypatch)
+    seen: list[str] = []
+
+    class Middleware:
+        def __init__(self, app: ASGIApp) -> None:
+            self._app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http":
+                seen.append(scope["path"])
+            await self._app(scope, receive, send)
+
+    async def work(client: VirtualClient) -> None:
+        client.app.add_middleware(Middleware)
+        assert (await client.push(to=IPHONE, payload=ALERT))["verdict"] == "ACCEPTED"
+        assert (await client.get("/healthz")).status == 200
+
+    serve(work)
+    assert seen == ["/v1/push", "/healthz"]
 
 
 def test_unknown_paths_and_methods_are_problems(monkeypatch: pytest.MonkeyPatch) -> None:

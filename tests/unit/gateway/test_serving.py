@@ -19,7 +19,15 @@ from pushcore.audience.problems import BadInput
 from pushcore.errors import ConfigurationError
 from pushcore.gateway import serving
 from pushcore.gateway.config import GatewayConfig, LimitsSection, ServerSection
-from pushcore.gateway.serving import HEADERS, KEEP_ALIVE, GatewayServer, TimedProtocol, make_server, serve
+from pushcore.gateway.serving import (
+    HEADERS,
+    KEEP_ALIVE,
+    GatewayServer,
+    JoiningTransport,
+    TimedProtocol,
+    make_server,
+    serve,
+)
 from tests.support.gateway import config_of
 from tests.support.virtual import run
 from tests.support.virtual_gateway import app
@@ -33,13 +41,16 @@ class ClientTransport(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written = b""
+        self.writes = 0
         self.closed = False
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return default
 
     def write(self, data: Any) -> None:
+        assert not self.closed
         self.written += data
+        self.writes += 1
 
     def is_closing(self) -> bool:
         return self.closed
@@ -52,8 +63,8 @@ class ClientTransport(asyncio.Transport):
 
 
 async def respond(scope: Any, receive: Any, send: Any) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
-    await send({"type": "http.response.body", "body": b""})
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+    await send({"type": "http.response.body", "body": b"body"})
 
 
 def connected(work: Callable[[TimedProtocol, ClientTransport], Coroutine[Any, Any, None]]) -> ClientTransport:
@@ -99,6 +110,37 @@ def test_a_connection_that_is_idle_after_a_request_is_kept() -> None:
         assert transport.closed
 
     connected(work)
+
+
+@pytest.mark.parametrize("ending", [b"", b"connection: close\r\n"], ids=["kept", "closed"])
+def test_a_response_is_one_write(ending: bytes) -> None:
+    async def work(protocol: TimedProtocol, transport: ClientTransport) -> None:
+        protocol.data_received(WHOLE[:-2] + ending + b"\r\n")
+        await asyncio.sleep(1)
+        assert transport.written.endswith(b"\r\n\r\nbody")
+        assert (transport.writes, transport.closed) == (1, bool(ending))
+
+    connected(work)
+
+
+def test_what_is_written_in_one_turn_is_joined_until_it_is_large_and_lost_with_the_connection() -> None:
+    async def work() -> None:
+        transport = ClientTransport()
+        joining = JoiningTransport(transport, asyncio.get_running_loop())
+        joining.write(b"a" * 65_536)
+        assert transport.writes == 0
+        joining.write(b"b")
+        assert transport.writes == 1
+        joining.write(b"c")
+        await asyncio.sleep(0)
+        assert (transport.writes, transport.written[-2:]) == (2, b"bc")
+        joining.write(b"d")
+        transport.closed = True
+        await asyncio.sleep(0)
+        assert transport.writes == 2
+        assert joining.get_write_buffer_limits == transport.get_write_buffer_limits
+
+    run(work())
 
 
 def test_a_connection_that_is_lost_leaves_no_timer() -> None:

@@ -171,7 +171,7 @@ def test_a_key_is_read_as_it_was_written() -> None:
 def test_receipts_differ_are_short_and_are_known_for_a_day_to_their_caller_alone() -> None:
     ids = receipts(100) + receipts(100)
     assert len(set(ids)) == 200
-    assert {len(receipt) for receipt in ids} == {64}
+    assert {len(receipt) for receipt in ids} == {68}
     for receipt in ids[::50]:
         assert RECEIPTS.ok(receipt, "shop", [APP, "two"], NOW)
         assert RECEIPTS.ok(receipt, "shop", [APP], NOW + sealed.RECEIPT_LIFE - 1)
@@ -180,6 +180,17 @@ def test_receipts_differ_are_short_and_are_known_for_a_day_to_their_caller_alone
         assert not RECEIPTS.ok(receipt, "shop", ["two"], NOW)
         assert not Receipts(Seal(KEYS[1:])).ok(receipt, "shop", [APP], NOW)
         assert Receipts(Seal(KEYS[::-1])).ok(receipt, "shop", [APP], NOW)
+
+
+def test_a_number_that_no_push_of_the_request_had_is_no_receipt() -> None:
+    ids = receipts(17)
+    sealed_text = ids[0][:-4]
+    assert [one[:-4] for one in ids] == [sealed_text] * 17
+    for number in ("0011", "ffff", "001", "00000", "+001", "0 01", "000A", "-001", "0x01", "", "٠٠٠٠"):
+        assert not RECEIPTS.ok(sealed_text + number, "shop", [APP], NOW), number
+        assert not RECEIPTS.made(sealed_text + number), number
+    assert all(RECEIPTS.ok(one, "shop", [APP], NOW) and RECEIPTS.made(one) for one in ids)
+    assert receipts(0) == []
 
 
 def test_the_same_time_and_randomness_give_the_same_receipts() -> None:
