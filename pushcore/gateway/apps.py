@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from ..apns.client import ApnsClient
@@ -12,12 +13,12 @@ from ..auth.google_credentials import read_credentials
 from ..auth.provider_token import ApnsKey
 from ..fcm.client import FcmClient
 from ..http2.proxy import ENVIRONMENT
-from ..http2.tls import ApnsCertificate
+from ..http2.tls import ApnsCertificate, client_context
 from ..key_material import password_in
 from ..models.apns import PUSH_TYPES
 from ..payloads.devices import APNS, FCM
 from ..redaction import describe_secret
-from .config import ApnsSection, AppSection, ExpoSection, FcmSection, FleetSection
+from .config import ApnsSection, AppSection, ExpoSection, FcmSection, FleetSection, Place, blamed_on, nowhere
 from .expo.forward import URL as EXPO_URL
 from .expo.forward import ExpoService
 from .fleets import Instances
@@ -47,11 +48,12 @@ class App:
         section: AppSection,
         count_webhook: Callable[[str, int], None] = lambda outcome, results: None,
         instances: Instances | None = None,
+        at: Place = nowhere,
     ) -> None:
         self.section = section
         self.id = section.id
         instances = instances or Instances(FleetSection())
-        self.fingerprint = fingerprint(section)
+        self.fingerprint = fingerprint(section, at)
         self.senders: list[AppSender] = []
         self._apns: dict[str, dict[str, AppSender]] = {}
         """By environment, by topic, the first is the default's."""
@@ -59,14 +61,14 @@ class App:
         self.default_topic = section.apns[0].topics[0] if section.apns else None
         self.first: AppSender | None = None
         """To APNs for pushes that name neither environment nor topic, which are most."""
-        for apns in section.apns:
+        for number, apns in enumerate(section.apns):
             for environment in apns.environments:
-                auth = apns_auth(apns)
+                auth = apns_auth(apns, partial(at, "apns", number))
                 sender = AppSender(
                     section.id,
                     APNS,
                     environment,
-                    make_apns(apns, auth, environment),
+                    make_apns(apns, auth, environment, partial(at, "apns", number)),
                     rate=instances.rate(apns.rate, quota=False),
                     fleet=None if apns.rate is None else instances.fleet(f"apns {section.id} {environment}"),
                 )
@@ -77,7 +79,7 @@ class App:
         if self.senders:
             self.first = self.senders[0]
         if section.fcm is not None:
-            client_of_fcm = make_fcm(section.fcm)
+            client_of_fcm = make_fcm(section.fcm, partial(at, "fcm"))
             self.fcm = AppSender(
                 section.id,
                 FCM,
@@ -87,8 +89,15 @@ class App:
                 fleet=instances.fleet(f"fcm {client_of_fcm.project_id}"),
             )
             self.senders.append(self.fcm)
-        self.expo = make_expo(section.expo) if section.expo is not None and section.expo.forward else None
-        self._webhooks = [Webhook(section.id, hook, count_webhook) for hook in section.webhook]
+        self.expo = (
+            make_expo(section.expo, partial(at, "expo"))
+            if section.expo is not None and section.expo.forward
+            else None
+        )
+        self._webhooks = [
+            Webhook(section.id, hook, count_webhook, at=partial(at, "webhook", number))
+            for number, hook in enumerate(section.webhook)
+        ]
         for sender in self.senders:
             sender.webhooks = self._webhooks
 
@@ -160,68 +169,88 @@ def base_topic(topic: str) -> str:
     return topic
 
 
-def apns_auth(section: ApnsSection) -> ApnsKey | ApnsCertificate:
+def apns_auth(section: ApnsSection, at: Place = nowhere) -> ApnsKey | ApnsCertificate:
     """The key or certificate of a section. Raises `BadInput` or `ConfigurationError`."""
     if section.key is None:
-        return _certificate(section)
+        return _certificate(section, at)
     assert section.key_id is not None
     assert section.team_id is not None
-    return ApnsKey.from_file(section.key, key_id=section.key_id, team_id=section.team_id)
+    with blamed_on(at("key")):
+        return ApnsKey.from_file(section.key, key_id=section.key_id, team_id=section.team_id)
 
 
-def make_apns(section: ApnsSection, auth: ApnsKey | ApnsCertificate, environment: str) -> ApnsClient:
+def make_apns(
+    section: ApnsSection, auth: ApnsKey | ApnsCertificate, environment: str, at: Place = nowhere
+) -> ApnsClient:
     """The client of a section. Raises `ConfigurationError`."""
-    return ApnsClient(
-        auth,
-        topic=section.topics[0],
-        environment="sandbox" if environment == "sandbox" else "production",
-        url=section.url,
-        ca_file=section.ca_file,
-        max_connections=section.max_connections,
-        timeout=section.timeout,
-        proxy=ENVIRONMENT if section.url is None else None,
-    )
+    _check_authorities(section.ca_file, at)
+    with blamed_on(at("topics" if section.key is not None else "certificate")):
+        return ApnsClient(
+            auth,
+            topic=section.topics[0],
+            environment="sandbox" if environment == "sandbox" else "production",
+            url=section.url,
+            ca_file=section.ca_file,
+            max_connections=section.max_connections,
+            timeout=section.timeout,
+            proxy=ENVIRONMENT if section.url is None else None,
+        )
 
 
-def _certificate(section: ApnsSection) -> ApnsCertificate:
+def _check_authorities(ca_file: str | None, at: Place = nowhere) -> None:
+    if ca_file is not None:
+        with blamed_on(at("ca-file")):
+            client_context(ca_file=ca_file)
+
+
+def _certificate(section: ApnsSection, at: Place = nowhere) -> ApnsCertificate:
     assert section.certificate is not None
     password = None
     if section.certificate_password_file is not None:
-        content = read_small(section.certificate_password_file, "a file with the passphrase", 4096)
-        password = password_in(content)
-    if section.certificate_key is not None:
-        return ApnsCertificate.from_pem(
-            section.certificate, key_file=section.certificate_key, password=password
-        )
-    return ApnsCertificate.from_file(section.certificate, password=password)
+        with blamed_on(at("certificate-password-file")):
+            content = read_small(section.certificate_password_file, "a file with the passphrase", 4096)
+            password = password_in(content)
+    with blamed_on(at("certificate")):
+        if section.certificate_key is not None:
+            return ApnsCertificate.from_pem(
+                section.certificate, key_file=section.certificate_key, password=password
+            )
+        return ApnsCertificate.from_file(section.certificate, password=password)
 
 
-def make_fcm(section: FcmSection) -> FcmClient:
+def make_fcm(section: FcmSection, at: Place = nowhere) -> FcmClient:
     """The client of an account. Raises `BadInput` or `ConfigurationError`."""
-    return FcmClient(
-        read_credentials(section.service_account),
-        project_id=section.project,
-        url=section.url,
-        ca_file=section.ca_file,
-        max_connections=section.max_connections,
-        timeout=section.timeout,
-        proxy=ENVIRONMENT if section.url is None else None,
-        confirm="validate_only" if section.confirm else None,
-    )
+    _check_authorities(section.ca_file, at)
+    with blamed_on(at("service-account")):
+        credentials = read_credentials(section.service_account)
+    with blamed_on(at("project" if section.project is not None else "service-account")):
+        return FcmClient(
+            credentials,
+            project_id=section.project,
+            url=section.url,
+            ca_file=section.ca_file,
+            max_connections=section.max_connections,
+            timeout=section.timeout,
+            proxy=ENVIRONMENT if section.url is None else None,
+            confirm="validate_only" if section.confirm else None,
+        )
 
 
-def make_expo(section: ExpoSection) -> ExpoService:
+def make_expo(section: ExpoSection, at: Place = nowhere) -> ExpoService:
     """Expo's service. Raises `BadInput` or `ConfigurationError`."""
     token = None
     if section.access_token_file is not None:
-        token = read_line(section.access_token_file, "a file with an access token of Expo's")
-    return ExpoService(
-        token,
-        url=section.url or EXPO_URL,
-        ca_file=section.ca_file,
-        proxy=ENVIRONMENT if section.url is None else None,
-        timeout=section.timeout,
-    )
+        with blamed_on(at("access-token-file")):
+            token = read_line(section.access_token_file, "a file with an access token of Expo's")
+    _check_authorities(section.ca_file, at)
+    with blamed_on(at("forward")):
+        return ExpoService(
+            token,
+            url=section.url or EXPO_URL,
+            ca_file=section.ca_file,
+            proxy=ENVIRONMENT if section.url is None else None,
+            timeout=section.timeout,
+        )
 
 
 def read_line(path: str, what: str) -> str:
@@ -232,10 +261,19 @@ def read_line(path: str, what: str) -> str:
     return text
 
 
-def fingerprint(section: AppSection) -> bytes:
-    """A digest of an app's configuration and of the files that it names, so that a new key under an old name is seen."""
+def fingerprint(section: AppSection, at: Place = nowhere) -> bytes:
+    """A digest of an app's configuration and of the files that it names, so that a new key under an old name is seen.
+
+    Raises `BadInput` for a file that cannot be read; `at` gives its place in the configuration.
+    """
     digest = hashlib.sha256(repr(section).encode())
-    for part in (*section.apns, section.fcm, section.expo, *section.webhook):
+    parts: list[tuple[tuple[str | int, ...], Any]] = [
+        *((("apns", number), apns) for number, apns in enumerate(section.apns)),
+        (("fcm",), section.fcm),
+        (("expo",), section.expo),
+        *((("webhook", number), hook) for number, hook in enumerate(section.webhook)),
+    ]
+    for path, part in parts:
         for name in (
             "key",
             "certificate",
@@ -246,7 +284,9 @@ def fingerprint(section: AppSection) -> bytes:
             "access_token_file",
             "secret_file",
         ):
-            path: Any = getattr(part, name, None)
-            if path is not None and describe_secret(path) is None:
-                digest.update(hashlib.sha256(read_small(path, "a file of credentials", _MAX_FILE)).digest())
+            file: Any = getattr(part, name, None)
+            if file is not None and describe_secret(file) is None:
+                with blamed_on(at(*path, name.replace("_", "-"))):
+                    content = read_small(file, "a file of credentials", _MAX_FILE)
+                digest.update(hashlib.sha256(content).digest())
     return digest.digest()

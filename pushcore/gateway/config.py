@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_address, ip_network
 from typing import Annotated, Any, Final, Literal
 
@@ -34,6 +35,11 @@ Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 Place = Callable[..., str]
 """Gives the file and line of a path such as ("app", 1, "apns", 0, "key"), for messages."""
+
+
+def nowhere(*path: str | int) -> str:
+    """A `Place` where there is no file."""
+    return "the configuration"
 
 
 class ServerSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="kebab"):
@@ -161,7 +167,10 @@ class FleetSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class GatewayConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="kebab"):
-    """The whole file, with paths as they are opened; the keys are the attributes' names with dashes. `source`: its path."""
+    """The whole file, with paths as they are opened; the keys are the attributes' names with dashes.
+
+    `source`: its path. `locate`: gives the line of a path in it; None where there is no file.
+    """
 
     server: ServerSection = ServerSection()
     limits: LimitsSection = LimitsSection()
@@ -170,22 +179,21 @@ class GatewayConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     app: Annotated[tuple[AppSection, ...], Meta(min_length=1)]
     caller: tuple[CallerSection, ...] = ()
     source: str = "the configuration"
+    locate: Any = None
+
+    def at(self, *path: str | int) -> str:
+        """Where a path stands, for messages: "gateway.toml:12" for ("app", 1, "id")."""
+        locate: Place | None = self.locate
+        return self.source if locate is None else locate(*path)
 
     def on_port(self, port: int) -> GatewayConfig:
         """The same on another port."""
         server = msgspec.structs.replace(self.server, port=port)
         return msgspec.structs.replace(self, server=server)
 
-    def check(self, locate: Place | None = None) -> None:
-        """Checks what no single value shows.
-
-        Args:
-            locate: gives the place of a path in the file, for messages.
-
-        Raises:
-            BadInput: it cannot work.
-        """
-        at: Place = locate or (lambda *path: self.source)
+    def check(self) -> None:
+        """Checks what no single value shows. Raises `BadInput` when it cannot work."""
+        at: Place = self.at
         _unique("app", [app.id for app in self.app], at)
         _unique("caller", [caller.name for caller in self.caller], at)
         apps = {app.id for app in self.app}
@@ -251,6 +259,16 @@ class GatewayConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
                 raise BadInput(
                     f"{at('app', number, 'expo')}: access-token-file, url and ca-file need forward"
                 )
+
+
+@contextlib.contextmanager
+def blamed_on(place: str) -> Iterator[None]:
+    """What is wrong in the block is said with this place of the file."""
+    try:
+        yield
+    except (BadInput, ConfigurationError) as error:
+        kind = BadInput if isinstance(error, BadInput) else ConfigurationError
+        raise kind(f"{place}: {error}") from None
 
 
 def _check_server(section: Any, at: Place, *path: str | int) -> None:

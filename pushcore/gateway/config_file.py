@@ -43,19 +43,22 @@ def read_config(path: str | os.PathLike[str]) -> GatewayConfig:
         where = re.search(r"\(at line (\d+), .*\)$", str(error))
         number = where[1] if where else text.count("\n") + 1  # "at end of document"
         raise BadInput(f"{name}:{number}: {str(error).partition(' (at ')[0]}") from None
-    if "source" in content:
-        raise BadInput(f"{Locate(name, text)('source')}: there is no key source")
+    for own in ("source", "locate"):
+        if own in content:
+            raise BadInput(f"{Locate(name, text)(own)}: there is no key {own}")
     return make_config(content, name, Locate(name, text), Path(path).absolute().parent)
 
 
 def make_config(content: dict[str, Any], name: str, locate: Locate, directory: Path) -> GatewayConfig:
     """The configuration in what a TOML file holds. Raises as `read_config`."""
     try:
-        config = msgspec.convert({**_absolute(content, directory), "source": name}, GatewayConfig)
+        config = msgspec.convert(
+            {**_absolute(content, directory), "source": name, "locate": locate}, GatewayConfig
+        )
     except msgspec.ValidationError as error:
         problem = str(error)
     else:
-        config.check(locate)
+        config.check()
         return config
     # Not inside the handler: the context of the new error would repeat an unknown key, which may be a secret.
     sentence, path = _explain(problem)

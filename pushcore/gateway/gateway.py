@@ -14,7 +14,7 @@ from ..errors import ConfigurationError
 from ..queue.errors import QueueError
 from .apps import App, fingerprint
 from .callers import Caller, Callers
-from .config import AppSection, GatewayConfig
+from .config import GatewayConfig, blamed_on
 from .expo.sealed import Sealing
 from .fleets import Instances
 from .operations.numbers import GatewayNumbers
@@ -49,17 +49,22 @@ class Gateway:
             lambda: [sender for app in self.apps.values() for sender in app.senders]
         )
         self._instances = Instances(config.fleet)
-        self.apps: dict[str, App] = {section.id: self._make(section) for section in config.app}
+        self.apps: dict[str, App] = {
+            section.id: self._make(config, number) for number, section in enumerate(config.app)
+        }
         self.callers = Callers(config.caller)
         self.ending = False
-        self.idempotency = self._instances.idempotency()
+        with blamed_on(config.at("fleet", "redis")):
+            self.idempotency = self._instances.idempotency()
         self.failure: BaseException | None = None
         """Why `open` failed."""
         self._reloading = asyncio.Lock()
         self._retiring: set[asyncio.Task[None]] = set()
 
-    def _make(self, section: AppSection) -> App:
-        return App(section, partial(self.numbers.webhook, section.id), self._instances)
+    def _make(self, config: GatewayConfig, number: int) -> App:
+        section = config.app[number]
+        count = partial(self.numbers.webhook, section.id)
+        return App(section, count, self._instances, partial(config.at, "app", number))
 
     async def open(self) -> None:
         """Get ready to send; connections are made when there is something to send. Raises as `_open_all`."""
@@ -104,10 +109,12 @@ class Gateway:
         async with self._reloading:
             sealing = Sealing.of(config, self.sealing)
             apps: dict[str, App] = {}
-            for section in config.app:
+            for number, section in enumerate(config.app):
                 old = self.apps.get(section.id)
-                same = old is not None and old.fingerprint == fingerprint(section)
-                apps[section.id] = old if old is not None and same else self._make(section)
+                same = old is not None and old.fingerprint == fingerprint(
+                    section, partial(config.at, "app", number)
+                )
+                apps[section.id] = old if old is not None and same else self._make(config, number)
             callers = Callers(config.caller, self.callers)
             new = [app for name, app in apps.items() if app is not self.apps.get(name)]
             await _open_all(new)

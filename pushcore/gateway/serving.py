@@ -15,11 +15,11 @@ from typing import Any, Final
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from ..audience.problems import BadInput, read_small
+from ..audience.problems import BadInput, read_small, shown
 from ..errors import ConfigurationError
 from ..reasons import printable_word
 from .app import create_app
-from .config import GatewayConfig
+from .config import GatewayConfig, blamed_on
 from .door import COMPLETE
 from .gateway import Gateway
 from .senders import REQUEST
@@ -163,7 +163,10 @@ def make_server(config: GatewayConfig) -> GatewayServer:
     """The server of a configuration; it listens when it is run. Raises as `create_app`."""
     server, limits = config.server, config.limits
     if server.certificate is not None and server.certificate_key is not None:
-        _check_certificate(server.certificate, server.certificate_key)
+        with blamed_on(config.at("server", "certificate")):
+            _check_certificate(server.certificate, server.certificate_key)
+    with blamed_on(config.at("server", "host")):
+        _check_host(server.host)
     return GatewayServer(
         uvicorn.Config(
             create_app(config),
@@ -186,6 +189,23 @@ def make_server(config: GatewayConfig) -> GatewayServer:
             h11_max_incomplete_event_size=64 * 1024,
         )
     )
+
+
+def _check_host(host: str) -> None:
+    """Raises `BadInput` when the host has no address, or one that is not of this machine."""
+    try:
+        addresses = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, ValueError):  # what idna refuses is a ValueError
+        raise BadInput(f"{shown(host)} cannot be resolved; expected an address of this machine") from None
+    for family, kind, protocol, _, address in addresses:
+        try:
+            with socket.socket(family, kind, protocol) as tried:
+                tried.bind(address)
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                continue
+        return
+    raise BadInput(f"{shown(host)} is no address of this machine")
 
 
 def _check_certificate(certificate: str, key: str) -> None:

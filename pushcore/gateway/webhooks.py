@@ -30,7 +30,7 @@ from ..audience.problems import BadInput, read_small
 from ..reasons import printable_word
 from ..redaction import split_address
 from ..results import Result
-from .config import WebhookSection
+from .config import Place, WebhookSection, blamed_on, nowhere
 
 log = logging.getLogger("pushcore.gateway")
 
@@ -60,24 +60,33 @@ class Webhook:
         app: id of the app.
         section: its configuration.
         count: see `Count`.
+        at: gives the place of its keys in the configuration.
 
     Raises:
         BadInput: the secret or the URL cannot be used.
     """
 
     def __init__(
-        self, app: str, section: WebhookSection, count: Count, rng: random.Random | None = None
+        self,
+        app: str,
+        section: WebhookSection,
+        count: Count,
+        rng: random.Random | None = None,
+        at: Place = nowhere,
     ) -> None:
         parts = split_address(section.url)
         schemes = ("https", "http") if section.private else ("https",)
         if parts is None or parts.scheme not in schemes or not parts.hostname:
             raise BadInput(
-                f"app {app}: a webhook's url begins with https://, or http:// where private is true"
+                f"{at('url')}: a webhook's url begins with https://, or http:// where private is true"
             )
         self.only_dead = section.results == "dead"
         self.app = app
         self._url = section.url
-        self._key = read_secret(section.secret_file)
+        with blamed_on(at("secret-file")):
+            self._key = read_secret(section.secret_file)
+        with blamed_on(at("ca-file")):
+            context = _context(section.ca_file)
         self._count = count
         self._rng = rng or random.Random()
         self._queue: deque[dict[str, Any]] = deque()
@@ -85,7 +94,7 @@ class Webhook:
         self._closing = False
         self._task: asyncio.Task[None] | None = None
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=_context(section.ca_file),
+            ssl_context=context,
             max_connections=1,
             network_backend=GuardedNetwork(private=section.private),
         )

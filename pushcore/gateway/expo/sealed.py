@@ -27,7 +27,7 @@ from ...arguments import check
 from ...audience.problems import BadInput, read_small
 from ...errors import ConfigurationError
 from ...models.tokens import TokenKind
-from ..config import Environment, GatewayConfig
+from ..config import Environment, GatewayConfig, blamed_on
 
 KEY_BYTES: Final = 64
 """Bytes of a key: two of AES-256."""
@@ -311,15 +311,19 @@ class Sealing:
             BadInput, ConfigurationError: a file cannot be read, has something else than keys, or one that the other has, too.
         """
         section = config.sealing
-        token_keys = read_keys(section.token_keys) if section.token_keys is not None else []
-        receipt_keys = read_keys(section.receipt_keys) if section.receipt_keys is not None else []
+        with blamed_on(config.at("sealing", "token-keys")):
+            token_keys = read_keys(section.token_keys) if section.token_keys is not None else []
+            tokens = SealedTokens(Seal(token_keys), _apps_of(config)) if token_keys else None
+        place = config.at("sealing", "receipt-keys")
+        with blamed_on(place):
+            receipt_keys = read_keys(section.receipt_keys) if section.receipt_keys is not None else []
+            receipts = Seal(receipt_keys) if receipt_keys else None
         if set(token_keys) & set(receipt_keys):
             raise BadInput(
-                f"{section.receipt_keys} has a key that {section.token_keys} has, too; expected others"
+                f"{place}: {section.receipt_keys} has a key that {section.token_keys} has, too; expected others"
             )
-        tokens = SealedTokens(Seal(token_keys), _apps_of(config)) if token_keys else None
-        if receipt_keys:
-            return cls(tokens, Seal(receipt_keys), False)
+        if receipts is not None:
+            return cls(tokens, receipts, False)
         own = before._own if before is not None else None
         return cls(tokens, own or Seal([os.urandom(KEY_BYTES)]), True)
 
