@@ -43,6 +43,8 @@ def read_config(path: str | os.PathLike[str]) -> GatewayConfig:
         where = re.search(r"\(at line (\d+), .*\)$", str(error))
         number = where[1] if where else text.count("\n") + 1  # "at end of document"
         raise BadInput(f"{name}:{number}: {str(error).partition(' (at ')[0]}") from None
+    except RecursionError:
+        raise BadInput(f"{name} is nested too deeply; expected a TOML file of apps and callers") from None
     for own in ("source", "locate"):
         if own in content:
             raise BadInput(f"{Locate(name, text)(own)}: there is no key {own}")

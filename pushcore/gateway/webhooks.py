@@ -74,12 +74,8 @@ class Webhook:
         rng: random.Random | None = None,
         at: Place = nowhere,
     ) -> None:
-        parts = split_address(section.url)
-        schemes = ("https", "http") if section.private else ("https",)
-        if parts is None or parts.scheme not in schemes or not parts.hostname:
-            raise BadInput(
-                f"{at('url')}: a webhook's url begins with https://, or http:// where private is true"
-            )
+        with blamed_on(at("url")):
+            _check_url(section.url, private=section.private)
         self.only_dead = section.results == "dead"
         self.app = app
         self._url = section.url
@@ -213,6 +209,26 @@ class Webhook:
         if results:
             self._count(outcome, results)
             log.error("webhook of %s: %d results are lost (%s)", self.app, results, outcome)
+
+
+def _check_url(url: str, *, private: bool) -> None:
+    """Raises `BadInput` for a receiver's URL that nothing can be delivered to."""
+    parts = split_address(url)
+    schemes = ("https", "http") if private else ("https",)
+    if parts is None or parts.scheme not in schemes or not parts.hostname:
+        raise BadInput("a webhook's url begins with https://, or http:// where private is true")
+    if not url.isascii() or not url.isprintable() or " " in url:
+        raise BadInput(
+            "a webhook's url is of printable ASCII without blanks; others are written with %, or xn--"
+        )
+    if "@" in parts.netloc:
+        raise BadInput("a webhook's url has no user and no password; the receiver checks the signature")
+    try:
+        address = ip_address(parts.hostname)
+    except ValueError:
+        return
+    if not private and not is_public(address):
+        raise BadInput("the receiver is on this machine or a private network; private = true allows it")
 
 
 def sign(key: bytes, id: str, timestamp: str, body: bytes) -> str:

@@ -56,6 +56,13 @@ def written(tmp_path: Path, text: str) -> Path:
         (APP + '[app.fcm]\nservice-account = "account.json"\nca-file = "bad"\n', 10),
         (APP + HOOK.replace("https", "http"), 9),
         (APP + HOOK.replace("https://example.com/results", "example.com"), 9),
+        (APP + HOOK.replace("https://example", "https://user:password@example"), 9),
+        (APP + HOOK.replace("/results", "/re sults"), 9),
+        (APP + HOOK.replace("/results", "/\\r\\nx: y"), 9),
+        (APP + HOOK.replace("/results", "/\u00e9"), 9),
+        (APP + HOOK.replace("example.com", "127.0.0.1"), 9),
+        (APP + HOOK.replace("example.com", "[::ffff:10.0.0.1]"), 9),
+        (APP + '[fleet]\nredis = "redis://127.0.0.1:1/0?colour=red"\n', 9),
         (APP + HOOK.replace('"secret"', '"bad"'), 10),
         (APP + HOOK.replace('"secret"', '"gone"'), 10),
         (APP + HOOK + HOOK.replace('"secret"', '"bad"'), 13),
@@ -77,6 +84,12 @@ def test_a_mistake_is_told_with_its_line(tmp_path: Path, text: str, line: int) -
         serving.make_server(read_config(path))
     assert str(raised.value).startswith(f"{path}:{line}: ")
     assert "\n" not in str(raised.value)
+
+
+def test_a_file_that_is_nested_too_deeply(tmp_path: Path) -> None:
+    path = written(tmp_path, "a = " + "[" * 5000 + "]" * 5000)
+    with pytest.raises(BadInput, match="nested too deeply"):
+        read_config(path)
 
 
 def test_a_reload_tells_the_line_too(tmp_path: Path) -> None:
