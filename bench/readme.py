@@ -21,6 +21,7 @@ Row = dict[str, Any]
 BEGIN: Final = "<!-- figures: written by `make bench-readme` -->"
 END: Final = "<!-- end of figures -->"
 PAGE: Final = Path("docs", "inside", "benchmarks.md")
+GUIDE: Final = Path("docs", "guides", "gateway.md")
 NEEDED: Final = ("throughput", "rivals", "wan", "delay", "memory", "flat")
 """The measurements that these pages tell of."""
 PICTURES: Final = {
@@ -58,8 +59,29 @@ RIVALS: Final = TableLayout(
 )
 
 
+GATEWAY: Final = TableLayout(
+    "",
+    (
+        Column("case", "requests", plain),
+        Column("cpu_us", "CPU µs per push", two),
+        Column("per_core", "pushes for one second of CPU", whole),
+    ),
+)
+
+
 Report = tuple[Row, list[Row]]
 """A machine and the rows that were measured on it."""
+
+
+def gateway_figures(machine: Row, rows: list[Row], measured: date) -> str:
+    """What stands between the marks of the gateway's guide. Raises `CannotMeasure` when a row is of something else."""
+    if not rows or any(row.get("measurement") != "gateway" for row in rows):
+        raise CannotMeasure("expected the file of `python -m bench gateway --json FILE`")
+    rows = [row | {"per_core": 1e6 / row["cpu_us"]} for row in rows]
+    return (
+        f"Measured {measured} on {describe(machine)} ({_command(rows)}); the client and the provider have another core.\n\n"
+        + markdown(GATEWAY, rows)
+    )
 
 
 def summary(machine: Row, rows: list[Row], measured: date, beside: Report | None = None) -> str:
@@ -208,6 +230,21 @@ def _read(report: Path) -> Report:
         return read(report / "report.json")
     except (OSError, ValueError) as error:
         raise CannotMeasure(f"{report} is no report: {error}") from error
+
+
+def update_guide(file: Path, root: Path = ROOT) -> Path:
+    """Put the figures of `python -m bench gateway --json FILE` into the gateway's guide. Returns its path.
+
+    Raises `CannotMeasure` when the file is another one.
+    """
+    try:
+        machine, rows = read(file)
+    except (OSError, ValueError) as error:
+        raise CannotMeasure(f"{file}: {error}") from error
+    measured = datetime.fromtimestamp(file.stat().st_mtime, UTC).date()
+    page = root / GUIDE
+    page.write_text(replace(page.read_text(), gateway_figures(machine, rows, measured)))
+    return page
 
 
 def update(report: Path, root: Path = ROOT, beside: Path | None = None) -> list[Path]:

@@ -73,15 +73,19 @@ def report_command(
 
 
 @click.command("readme")
-@click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("source", metavar="REPORT", type=click.Path(path_type=Path, exists=True))
 @click.option(
     "--beside",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="A report of `throughput` with another interpreter on the same machine: its figures are shown, too.",
 )
-def readme_command(directory: Path, beside: Path | None) -> None:
-    """Puts the figures and pictures of the report in DIRECTORY into README.md, docs/inside/benchmarks.md and docs/images."""
-    for path in readme.update(directory, beside=beside):
+def readme_command(source: Path, beside: Path | None) -> None:
+    """Puts figures into the pages.
+
+    REPORT: a report's directory, for README.md, docs/inside/benchmarks.md and docs/images; or the file of `gateway --json`, for the guide of the
+    gateway.
+    """
+    for path in readme.update(source, beside=beside) if source.is_dir() else [readme.update_guide(source)]:
         options.console.print(f"wrote {path}")
 
 

@@ -76,7 +76,7 @@ def _redis(url: str) -> Any:
     if url.startswith("valkey"):
         url = "redis" + url.removeprefix("valkey")
     try:
-        client = redis.from_url(url, socket_connect_timeout=2.0, socket_timeout=2.0)
+        client: Any = redis.from_url(url, socket_connect_timeout=2.0, socket_timeout=2.0)
         client.connection_pool.make_connection()  # finds out now what the URL asks for and nobody knows
         return client
     except (ValueError, TypeError):

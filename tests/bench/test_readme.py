@@ -145,6 +145,28 @@ def test_only_what_is_between_the_marks_changes(tmp_path: Path) -> None:
         assert block(MACHINE, ROWS, DAY, OTHER) in page.read_text()
 
 
+def test_the_gateways_guide_takes_the_figures_of_one_measurement(tmp_path: Path) -> None:
+    page = tmp_path / readme.GUIDE
+    page.parent.mkdir(parents=True)
+    page.write_text(f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n")
+    row = {"measurement": "gateway", "command": "python -m bench gateway", "case": "single", "cpu_us": 100.0}
+    file = tmp_path / "gateway.json"
+    look.write(file, MACHINE, [row])
+    for _ in range(2):
+        assert readme.update_guide(file, tmp_path) == page
+    text = page.read_text()
+    assert "| single | 100 | 10 000 |" in text.replace("\N{NO-BREAK SPACE}", " ").replace("100.00", "100")
+    assert "`python -m bench gateway`" in text
+    assert "old" not in text
+    look.write(file, MACHINE, [row | {"measurement": "rivals"}])
+    with pytest.raises(CannotMeasure, match="expected the file of"):
+        readme.update_guide(file, tmp_path)
+    file.write_text("[]")
+    with pytest.raises(CannotMeasure, match="no file of"):
+        readme.update_guide(file, tmp_path)
+    assert readme.BEGIN in (ROOT / readme.GUIDE).read_text()
+
+
 def test_without_the_marks_nothing_is_written() -> None:
     with pytest.raises(CannotMeasure, match="lacks the line"):
         readme.replace("# pushcore\n", "figures")
