@@ -59,17 +59,19 @@ class Waiter(Protocol):
         """The result of its push number `key`."""
 
 
-class Entry:
-    """A push on its way, and whom its result is for."""
+class Submitted:
+    """What the pushes of one `submit` have in common: whom their results are for."""
 
-    __slots__ = ("breaker", "caller", "key", "push", "waiter")
+    __slots__ = ("breaker", "caller", "waiter")
 
-    def __init__(self, push: Any, waiter: Waiter, key: int, caller: str, breaker: CallerBreaker) -> None:
-        self.push = push
+    def __init__(self, waiter: Waiter, caller: str, breaker: CallerBreaker) -> None:
         self.waiter = waiter
-        self.key = key
         self.caller = caller
         self.breaker = breaker
+
+
+Entry = tuple[Any, int, Submitted]
+"""A push on its way, its key, and what it was submitted with. A tuple: an object would cost as much as its encoding."""
 
 
 class SenderMetrics(Metrics):
@@ -248,9 +250,10 @@ class AppSender:
         breaker = self.breaker(caller)
         if breaker.trip is not None or self._closed:
             pushes = self._permitted(breaker, pushes, waiter)
-        entries = []
+        submitted = Submitted(waiter, caller, breaker)
+        entries: list[Entry] = []
         for key, push in pushes:
-            entry = Entry(push, waiter, key, caller, breaker)
+            entry = push, key, submitted
             if type(push) is Broadcast:  # rare, and no push of an engine
                 task = self._loop.create_task(self._broadcast(entry), name="pushcore gateway broadcast")
                 self._broadcasts.add(task)
@@ -278,26 +281,27 @@ class AppSender:
 
     async def _broadcast(self, entry: Entry) -> None:
         try:
-            result = await self.client.broadcast(entry.push)
+            result = await self.client.broadcast(entry[0])
         except Exception as error:
             log.error("%s: a broadcast failed: %s", self.name, printable_word(repr(error), 300))
-            result = Result(entry.push, Verdict.UNKNOWN, detail=INTERNAL)
+            result = Result(entry[0], Verdict.UNKNOWN, detail=INTERNAL)
         self._finish(entry, result)
 
     def withdraw(self, caller: str, entries: list[Entry], detail: str) -> None:
         """End as UNSENT those of these pushes that have not been handed to the engine."""
         for entry in self._queue.remove(caller, {id(entry) for entry in entries}):
-            self._finish(entry, Result(entry.push, Verdict.UNSENT, detail=detail))
+            self._finish(entry, Result(entry[0], Verdict.UNSENT, detail=detail))
 
     def _finish(self, entry: Entry, result: Result) -> None:
-        breaker = entry.breaker
+        _, key, submitted = entry
+        breaker = submitted.breaker
         if breaker.trip is None and result.verdict is ACCEPTED:
             breaker.accepted += 1
         elif breaker.seen(result) and breaker.trip is not None:
-            log.warning("%s: caller %s is stopped: %s", self.name, entry.caller, breaker.trip.sentence)
+            log.warning("%s: caller %s is stopped: %s", self.name, submitted.caller, breaker.trip.sentence)
         for webhook in self.webhooks:
-            webhook.add(self.provider, self.environment, entry.caller, result)
-        entry.waiter.finish(entry.key, result)
+            webhook.add(self.provider, self.environment, submitted.caller, result)
+        submitted.waiter.finish(key, result)
 
     def _wake_up(self) -> None:
         if self._wake is not None and not self._wake.done():
@@ -309,7 +313,7 @@ class AppSender:
             entries = queue.take(min(self.window - len(sending), BURST))
             if entries:
                 self._used_at = self._loop.time()
-                pushes = [entry.push for entry in entries]
+                pushes = [entry[0] for entry in entries]
                 sending.update(zip(map(id, pushes), entries, strict=True))
                 yield pushes
             elif self._closed and not queue.size:
@@ -326,7 +330,7 @@ class AppSender:
                 async with contextlib.aclosing(self._engine.send_many(self._source())) as results:
                     async for result in results:
                         entry = sending.pop(id(result.push))
-                        queue.finished(entry.caller)
+                        queue.finished(entry[2].caller)
                         self._finish(entry, result)
                         if self._wake is not None and queue.size:
                             self._wake_up()
@@ -345,5 +349,5 @@ class AppSender:
         entries = list(self._sending.values())
         self._sending.clear()
         for entry in entries:
-            self._queue.finished(entry.caller)
-            self._finish(entry, Result(entry.push, Verdict.UNKNOWN, detail=INTERNAL))
+            self._queue.finished(entry[2].caller)
+            self._finish(entry, Result(entry[0], Verdict.UNKNOWN, detail=INTERNAL))
