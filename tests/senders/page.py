@@ -17,6 +17,9 @@ GUIDE: Final = DOCS / "guides" / "load-testing.md"
 Cells: TypeAlias = dict[tuple[str, str, str], str]
 """By provider, fate and sender."""
 
+NO_OUTCOME: Final = "no outcome for"
+"""How the outcome of a push begins whose sender was killed because it reported nothing."""
+
 _LONGEST: Final = 80
 _PORT: Final = re.compile(r"(localhost|127\.0\.0\.\d):\d+")
 _TOKEN: Final = re.compile(r"deadfa7e[0-9a-zA-Z:_-]+")
@@ -33,6 +36,7 @@ _MATRIX: Final = """
 
 A cell has the class and the text of the error that the sender's caller gets, cut to {longest} characters.
 *4 requests*: the sender sent that push four times. *1 accepted*: the fake accepted one, although the sender reports an error.
+*Still sending it*: the sender sends that push again without end, and was killed; how often it did so depends on the machine.
 
 """
 _CONNECTION: Final = """
@@ -51,7 +55,9 @@ def cell(row: Mapping[str, Any]) -> str:
 
 def _notes(row: Mapping[str, Any]) -> str:
     notes = []
-    if row["requests"] > 1:
+    if row["requests"] > 1 and row["outcome"].startswith(NO_OUTCOME):
+        notes.append("still sending it")
+    elif row["requests"] > 1:
         notes.append(f"{row['requests']} requests")
     if row["accepted"] > 1 or (row["accepted"] and row["outcome"] != "ok"):
         notes.append(f"{row['accepted']} accepted")

@@ -94,6 +94,10 @@ def test_cells() -> None:
     assert page.cell(row("GoAway", "Gone", 1, 1)) == "`Gone` (1 accepted)"
     assert page.cell(row("Cut", "Cut", next="Cut, too")) == "`Cut` (next: `Cut, too`)"
     assert page.cell(row("Cut", "HTTP/2 stream 35 was cut")) == "`HTTP/2 stream N was cut`"
+    # A count that depends on the speed of the machine is none of the sender's.
+    assert page.cell(row("GoAwayBefore", "no outcome for 75 s", 20175)) == (
+        "`no outcome for 75 s` (still sending it)"
+    )
     # Neither a port, nor a token, nor what would end the cell.
     text = f"Post https://localhost:34567/3/device/{apns.fated_token('Cut')} `|`"
     assert page.cell(row("Cut", text)) == "`Post https://localhost:PORT/3/device/TOKEN '/'`"

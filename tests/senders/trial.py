@@ -23,6 +23,7 @@ from fakeservers.certs import Certificates
 from fakeservers.serving.types import ServerLimits
 from tests.senders import fates, hosts
 from tests.senders.catalogue import PROGRAMS, Sender, read
+from tests.senders.page import NO_OUTCOME
 
 Fake: TypeAlias = FakeApns | FakeFcm
 QUIET: Final = 75.0
@@ -72,7 +73,7 @@ async def run(command: Sequence[str], environment: Mapping[str, str], tokens: Se
                 assert row["token"] not in outcomes, f"a second outcome of {row['token']}"
                 outcomes[row["token"]] = row["outcome"]
     except TimeoutError:
-        ending = f"no outcome for {QUIET:.0f} s"
+        ending = f"{NO_OUTCOME} {QUIET:.0f} s"
         process.kill()
     text = (await errors).decode(errors="replace").strip()
     code = await process.wait()
