@@ -6,6 +6,7 @@ a stream.
 
 from __future__ import annotations
 
+import struct
 from bisect import bisect_left
 from hashlib import blake2b
 from itertools import accumulate
@@ -28,6 +29,28 @@ def draw(salt: int, number: int) -> int:
     x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & MASK
     x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & MASK
     return x ^ (x >> 31)
+
+
+_LANES = 64
+_ONES = sum(1 << 128 * lane for lane in range(_LANES))
+_LOW = MASK * _ONES  # the lower half of each lane
+_RAMP = sum((2 * lane + 1) * 0x9E3779B97F4A7C15 << 128 * lane for lane in range(_LANES))
+_values = struct.Struct("<" + "Q8x" * _LANES)
+BLOCK = 2 * _LANES
+"""Stream ids of a block, of which the odd ones are requests."""
+
+
+def chosen(salt: int, block: int, limit: int) -> frozenset[int]:
+    """The odd numbers from `block * BLOCK` on, before the next block, whose `draw` is below the limit.
+
+    All of them are drawn at once, each in 128 bits of one large integer: a quarter of the work of single draws.
+    """
+    begin = block * BLOCK
+    x = (((salt + begin * 0x9E3779B97F4A7C15) & MASK) * _ONES + _RAMP) & _LOW
+    x = ((x ^ (x >> 30)) & _LOW) * 0xBF58476D1CE4E5B9 & _LOW
+    x = ((x ^ (x >> 27)) & _LOW) * 0x94D049BB133111EB & _LOW
+    drawn = _values.unpack(((x ^ (x >> 31)) & _LOW).to_bytes(16 * _LANES, "little"))
+    return frozenset([begin + 2 * lane + 1 for lane, value in enumerate(drawn) if value < limit])
 
 
 def threshold(share: float) -> int:

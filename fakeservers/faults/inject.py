@@ -184,7 +184,10 @@ class Injector:
             if last is not None and request[0] > last:
                 self.note(peer, request, 0, "", unprocessed=True)  # after our own GOAWAY
                 continue
-            matching = [bound for bound in live if self._matches(bound, state, request)] if live else ()
+            matching: list[Bound] = []
+            for bound in live:
+                if bound.chooses(request[0]) and self._matches(bound, state, request):
+                    matching.append(bound)
             if not matching:
                 batch.plain.append(request)
                 continue
@@ -224,10 +227,9 @@ class Injector:
         return not when.connection_every or number % when.connection_every == 0
 
     def _matches(self, bound: Bound, state: FaultState, request: Request) -> bool:
+        """Whether a fault applies to a request that its share has chosen."""
         rule = bound.rule
         when = rule.when
-        if when.share < 1.0 and chance.draw(bound.salt, request[0]) >= rule.limit:
-            return False
         if self._provider != "apns" and len(rule.providers) < 3:
             is_oauth = path_of(request).startswith(TOKEN_PATH)
             if ("oauth" if is_oauth else "fcm") not in rule.providers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fakeservers.faults import chance
 from fakeservers.faults.actions import (
@@ -31,7 +31,7 @@ from fakeservers.serving.types import ConnectionFaults
 class Rule:
     """One fault, prepared for fast evaluation."""
 
-    __slots__ = ("actions", "delays", "ending", "fault", "limit", "providers", "sides", "when")
+    __slots__ = ("actions", "delays", "draws", "ending", "fault", "limit", "providers", "sides", "when")
 
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
@@ -40,6 +40,7 @@ class Rule:
         self.ending = next((action for action in self.actions if isinstance(action, ENDING)), None)
         self.delays = [action for action in self.actions if isinstance(action, Delay)]
         self.sides = [action for action in self.actions if not isinstance(action, (*ENDING, Delay))]
+        self.draws = self.when.share < 1.0
         self.limit = chance.threshold(self.when.share)
         providers = set(self.when.provider or ("apns", "fcm", "oauth"))
         if isinstance(self.ending, Answer):
@@ -62,6 +63,17 @@ class Bound:
     """How often a stream limit was changed."""
     errors: int = 0
     """Answers above 399 since it last happened."""
+    _block: int = field(init=False, default=-1)
+    _chosen: frozenset[int] = field(init=False, default=frozenset())
+
+    def chooses(self, stream_id: int) -> bool:
+        """Whether the request on this stream is in the rule's share."""
+        if not self.rule.draws:
+            return True
+        block = stream_id // chance.BLOCK
+        if block != self._block:
+            self._block, self._chosen = block, chance.chosen(self.salt, block, self.rule.limit)
+        return stream_id in self._chosen
 
 
 class FaultState:

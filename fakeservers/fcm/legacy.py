@@ -120,7 +120,7 @@ class LegacyApi:
         ok = json_reply(
             200,
             {
-                "multicast_id": next(self._state.ids) + 10**18,
+                "multicast_id": self._state.take_id() + 10**18,
                 "success": len(results) - failures,
                 "failure": failures,
                 "canonical_ids": sum("registration_id" in result for result in results),
@@ -142,7 +142,7 @@ class LegacyApi:
     def _to_topic(self, target: str, error: str, dry_run: bool) -> Reply:
         fate = "" if error else self._state.fate_of(target)
         error = error or ERRORS.get(fate, "")
-        number = -1 if dry_run else next(self._state.ids) + 10**18
+        number = -1 if dry_run else self._state.take_id() + 10**18
         content = {"error": error} if error else {"message_id": number}
         return self._fated_reply(
             (fate, target), json_reply(200, content, error, extra=_retry_after((fate, target)))

@@ -106,6 +106,10 @@ class OAuthServer:
         """Number of token requests."""
         self.counts: Counter[tuple[int, str]] = Counter()
         """Answers by (status, error), `(200, "")` for the good ones."""
+        self.changes = 0
+        """Incremented when what `check` has said of a token may change before its `valid_until`."""
+        self.valid_until = 0.0
+        """Time by the fake's clock at which the token expires that `check` has accepted last."""
         self._now = now
         self._tokens: dict[str, IssuedToken] = {}
         self._last_header: bytes | None = None
@@ -146,6 +150,7 @@ class OAuthServer:
         while len(self._tokens) >= MAX_TOKENS:
             del self._tokens[next(iter(self._tokens))]
         self._tokens[token] = IssuedToken(frozenset(scope.split()), expires)
+        self.changes += 1  # an older one may have left
         return token
 
     def _signed(self, content: bytes) -> str:
@@ -170,17 +175,20 @@ class OAuthServer:
         """Expire every issued access token, whatever its `expires_in`."""
         self._expired_until = self._now()
         past = self._expired_until - 1
+        self.changes += 1
         self._tokens = {text: IssuedToken(token.scopes, past) for text, token in self._tokens.items()}
 
     def expire(self, authorization: bytes | None) -> None:
         """Expire the access token of this header, if it was issued here."""
         if self.check(authorization) in ("", "ACCESS_TOKEN_SCOPE_INSUFFICIENT"):
             self._tokens[self._last_text] = IssuedToken(frozenset(), self._now() - 1)
+            self.changes += 1
 
     def forget_all(self) -> None:
         """Make every issued access token unknown."""
         self._forgotten_until = self._now()
         self._tokens.clear()
+        self.changes += 1
 
     def check(self, authorization: bytes | None) -> str:
         """Why the `authorization` header is not valid for sending, as a reason of `ErrorInfo`; empty when it is."""
@@ -198,6 +206,7 @@ class OAuthServer:
             return "ACCESS_TOKEN_TYPE_UNSUPPORTED"
         if token.expires <= self._now():
             return "ACCESS_TOKEN_EXPIRED"
+        self.valid_until = token.expires
         return "" if token.scopes & FCM_SCOPES else "ACCESS_TOKEN_SCOPE_INSUFFICIENT"
 
     def _check_request(self, body: bytes) -> tuple[str, str, str]:

@@ -23,7 +23,7 @@ from fakeservers.faults.answers import FCM_CODES
 from fakeservers.faults.inject import Injector
 from fakeservers.fcm import fates, oauth
 from fakeservers.fcm.legacy import LegacyApi
-from fakeservers.fcm.message import read_send, target_of
+from fakeservers.fcm.message import read_send
 from fakeservers.fcm.oauth import LIFETIME, OAuthServer
 from fakeservers.fcm.service_account import FILE_NAME, PROJECT_NUMBER, SERVER_KEY, FakeServiceAccount
 from fakeservers.fcm.strict import FcmRecord, FcmState, StrictFcm, is_push
@@ -340,17 +340,17 @@ class FakeFcm(FakeServer[FcmRecord, tuple[int, str]]):
         if fate == "AccessTokenExpired":
             self.oauth.expire(dict(request[1]).get(b"authorization"))
         elif fate in fates.LASTING:
-            message, refusal = read_send(request[2])
-            if refusal is None:
-                remember(self._state.asserted, message["message"][target_of(message["message"])], fate)
+            send, target = read_send(request[2])
+            if send.refusal is None:
+                remember(self._state.asserted, target, fate)
 
     def _open_strict(self, link: ServerConnection) -> Handler:
         return StrictFcm(link, self._state, self._apis, self._delay)
 
     def _open_bare(self, link: ServerConnection) -> Handler:
-        salt = self._state.salt(link.number)
-        if salt is not None:
-            self._state.begin(salt, 0)
+        first_id = self._state.first_id(link.number)
+        if first_id is not None:
+            self._state.next_id = first_id
         headers = (status_header(200), JSON)
         body = b'{"name":"projects/%b/messages/%b"}' % (
             self.project_id.encode(),

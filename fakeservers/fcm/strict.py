@@ -7,13 +7,12 @@ import math
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import count
 from urllib.parse import parse_qsl, unquote
 
 from fakeservers.faults import chance
 from fakeservers.faults.inject import path_of
 from fakeservers.fcm import fates, oauth
-from fakeservers.fcm.message import is_apns_consistent, read_send, target_of
+from fakeservers.fcm.message import is_apns_consistent, read_send
 from fakeservers.fcm.service_account import FakeServiceAccount
 from fakeservers.records import Outcome, PushCounts, Records
 from fakeservers.responses.fcm import (
@@ -46,6 +45,8 @@ from fakeservers.serving.types import (
     ServerConnection,
 )
 
+IDS_PER_STREAM = 1024
+"""More than a request needs: one of the legacy API has a thousand tokens."""
 _OK_HEADERS = (status_header(200), JSON, *ALWAYS)
 LEGACY_PATH = b"/fcm/send"
 _QUERY = {"access_token", "alt", "callback", "fields", "key", "oauth_token", "prettyPrint", "quotaUser"}
@@ -135,7 +136,8 @@ class FcmState:
     ios_tokens: set[str] = field(default_factory=set)
     """Tokens and installation ids of iOS devices, for which the `apns` part is checked."""
     counts: Counter[tuple[int, str]] = field(default_factory=Counter)
-    ids: count[int] = field(default_factory=lambda: count(1))
+    next_id: int = 1
+    """Of ids in responses; with a seed each request begins with its own."""
     seed: int | None = None
     """Seed of the ids in responses; None: the clock."""
 
@@ -147,17 +149,19 @@ class FcmState:
 
     def message_id(self) -> str:
         """A new message id in Google's form."""
-        number = next(self.ids)
+        number = self.next_id
+        self.next_id = number + 1
         moment = int(self.now() * 1_000_000) if self.seed is None else 10**15 + number
         return f"0:{moment}%{number:08x}f9fd7ecd"
 
-    def salt(self, connection: int) -> int | None:
-        """The argument of `begin` for the requests of this connection; None without a seed."""
-        return None if self.seed is None else chance.salt(self.seed, "message-id", connection)
+    def take_id(self) -> int:
+        """A new id that is a number."""
+        self.next_id += 1
+        return self.next_id - 1
 
-    def begin(self, salt: int, stream_id: int) -> None:
-        """Let the next ids depend on the seed, the connection and the stream alone."""
-        self.ids = count(chance.draw(salt, stream_id) >> 24)
+    def first_id(self, connection: int) -> int | None:
+        """The first id on this connection, which depends on the seed and the connection alone; None without a seed."""
+        return None if self.seed is None else chance.salt(self.seed, "message-id", connection) >> 24
 
     def is_project(self, name: str) -> bool:
         """Whether a name in a path is the project's id or number."""
@@ -214,18 +218,21 @@ class StrictFcm:
         self._state = state
         self._apis = apis
         self._delay = delay
-        self._salt = state.salt(link.number)
+        self._first_id = state.first_id(link.number)
         self._ok_start = b'{\n  "name": "projects/%b/messages/' % state.account.project_id.encode()
         self._headers: Sequence[Header] = ()
         self._fields: Fields = {}  # of those
-        self._is_push = False  # whether a request with those headers is a push
-        self._good_path: bytes | None = None  # path of a send whose request line and headers were valid
+        self._is_push = False  # whether a request with those is a push
+        self._key: tuple[bytes, bytes | None, bytes | None] = (b"", None, None)  # path, method, authorization
+        # A send with those is valid but for its body until then, unless the token endpoint has changed.
+        self._valid_until = -math.inf
+        self._oauth_changes = 0
         self._last_stream: int | None = None  # after GOAWAY
         self._cut = False
 
     def __call__(self, requests: list[Request]) -> Sequence[Answer]:
-        state, link, salt = self._state, self._link, self._salt
-        now, pushes, accepted = state.now(), state.pushes, 0
+        state, link, first_id = self._state, self._link, self._first_id
+        now, pushes, max_body, accepted = state.now(), state.pushes, state.max_body, 0
         answers: list[Answer] = []
         outcomes: dict[int, Outcome] = {}
         for number, (stream_id, headers, body) in enumerate(requests):
@@ -236,10 +243,25 @@ class StrictFcm:
                 break
             if headers is not self._headers:
                 self._headers, self._fields = headers, dict(headers)
-                self._is_push = is_push(self._fields.get(b":path", b""))
-            if salt is not None:
-                state.begin(salt, stream_id)
-            reply = self._reply(self._fields, body)
+                get = self._fields.get
+                key = get(b":path", b""), get(b":method"), get(b"authorization")
+                if key != self._key:
+                    self._key, self._is_push, self._valid_until = key, is_push(key[0]), -math.inf
+            if first_id is not None:
+                state.next_id = first_id + stream_id * IDS_PER_STREAM
+            if (
+                now < self._valid_until
+                and state.oauth.changes == self._oauth_changes
+                and len(body) <= max_body
+            ):
+                reply = self._take(body)
+            else:
+                reply = self._reply(self._fields, body)
+            if type(reply) is bytes:
+                answers.append((stream_id, _OK_HEADERS, reply))
+                accepted += 1
+                continue
+            assert isinstance(reply, Reply)
             answer: Answer = (stream_id, reply.headers, reply.body)
             status, reason = reply.status, reply.reason
             if reply.fate or reply.delay:
@@ -260,12 +282,11 @@ class StrictFcm:
             state.received.add(requests, outcomes, (link.id, link.version), now)
         return answers
 
-    def _reply(self, fields: Fields, body: bytes) -> Reply:
+    def _reply(self, fields: Fields, body: bytes) -> Reply | bytes:
+        """The response to a request; as `_take`."""
         if len(body) > self._state.max_body:
             return too_large()
         target = fields.get(b":path", b"")
-        if target == self._good_path and fields.get(b":method") == b"POST":
-            return self._state.refuse_token(fields.get(b"authorization"), METHOD) or self._take(body)
         path, _, query = target.decode("latin-1").partition("?")
         call = Call(
             fields.get(b":method", b"").decode("latin-1"),
@@ -278,9 +299,11 @@ class StrictFcm:
         parts = path.split("/")
         if len(parts) == 5 and path.startswith("/v1/projects/") and parts[4] == "messages:send":
             refusal = self._refuse_send(call, unquote(parts[3]))
-            if refusal is None:
-                self._good_path = target
-            return refusal or self._take(body)
+            if refusal is not None:
+                return refusal
+            self._valid_until = self._state.oauth.valid_until
+            self._oauth_changes = self._state.oauth.changes
+            return self._take(body)
         if path == "/token":
             return self._state.oauth(body) if call.method == "POST" else no_such_page(path)
         for api in self._apis:
@@ -299,23 +322,22 @@ class StrictFcm:
             or (None if self._state.is_project(project) else not_found())
         )
 
-    def _take(self, body: bytes) -> Reply:
-        """Check and answer the message of a send."""
+    def _take(self, body: bytes) -> Reply | bytes:
+        """Check and answer the message of a send. The body alone stands for the usual response to an accepted one."""
         state = self._state
-        request, refusal = read_send(body)
-        if refusal is not None:
-            return refusal
-        message = request["message"]
-        kind = target_of(message)
-        identifier = "fake_message_id" if request.get("validate_only") else state.message_id()
-        ok = Reply(200, _OK_HEADERS, b'%b%b"\n}\n' % (self._ok_start, identifier.encode()))
-        target = message[kind]
-        if target in state.ios_tokens and not is_apns_consistent(message):
+        send, target = read_send(body)
+        if send.refusal is not None:
+            return send.refusal
+        identifier = "fake_message_id" if send.is_dry_run else state.message_id()
+        ok = b'%b%b"\n}\n' % (self._ok_start, identifier.encode())
+        if target in state.ios_tokens and not is_apns_consistent(send.message):
             return not_a_token()
         fate = state.fate_of(target)
         if not fate:
             return ok
-        return state.fated_reply(fate, target if kind in ("token", "fid") else "", f"message.{kind}", ok)
+        kind = send.target
+        named = target if kind in ("token", "fid") else ""
+        return state.fated_reply(fate, named, f"message.{kind}", Reply(200, _OK_HEADERS, ok))
 
     def _apply_fate(self, reply: Reply, answer: Answer, answers: list[Answer]) -> int:
         """Delay a response, or apply a fate that is not a response of Google's. Returns the status that the client gets, 0 for none."""

@@ -11,7 +11,7 @@ import struct
 
 from ngh2 import Connection, ErrorCode, NGH2Error
 
-DATA, HEADERS, PRIORITY, RST_STREAM, WINDOW_UPDATE = 0, 1, 2, 3, 8
+DATA, HEADERS, PRIORITY, RST_STREAM, PING, WINDOW_UPDATE = 0, 1, 2, 3, 6, 8
 END_STREAM = 0x1
 HEAD_SIZE = 9
 PREFACE_SIZE = 24
@@ -45,20 +45,21 @@ class FrameValidator:
         if self._held:
             data, self._held = self._held + data, b""
         at, begun, end = self._ahead, 0, len(data)
-        last, unended = self._last, self._unended
+        unpack, last, unended = _head.unpack_from, self._last, self._unended
         while end - at >= HEAD_SIZE:
-            word, flags, stream = _head.unpack_from(data, at)
+            word, flags, stream = unpack(data, at)
             kind, next_at = word & 0xFF, at + HEAD_SIZE + (word >> 8)
+            if kind == PING:  # Google's clients send as many as requests
+                at = next_at
+                continue
             stream &= HIGHEST
             if kind == HEADERS:
                 if stream > last:
                     if stream != last + 2 and len(self._gaps) < MAX_GAPS:
                         self._gaps.append((last + 1, stream))
-                    self._last = last = stream
+                    last = stream
                     if not flags & END_STREAM:
                         unended[stream] = None
-                        if len(unended) > MAX_UNENDED:
-                            del unended[next(iter(unended))]
                 elif stream in unended:
                     if flags & END_STREAM:
                         del unended[stream]
@@ -85,6 +86,9 @@ class FrameValidator:
                 more = _number.unpack_from(data, at + HEAD_SIZE)[0] & HIGHEST
                 begun = next_at if self._overflows(stream, more) else at
             at = next_at
+        self._last = last
+        while len(unended) > MAX_UNENDED:
+            del unended[next(iter(unended))]
         if at < end:
             data, self._held = data[:at], data[at:]
         self._ahead = max(at - end, 0)

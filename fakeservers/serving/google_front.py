@@ -16,7 +16,6 @@ from fakeservers.serving.h2peer import (
     NGH2Error,
     Nghttp2Connection,
     PingReceived,
-    RequestReceived,
     SettingsAcknowledged,
 )
 from fakeservers.serving.h2server import H2Server
@@ -67,6 +66,9 @@ class FrontEndPolicy:
     """Seconds after which a connection gets GOAWAY `max_age`."""
 
 
+PING = b"\0\0\x08\x06" + bytes(13)
+"""The frame: its length, type, flags and stream, and eight bytes of data."""
+
 BARE_POLICY = FrontEndPolicy(split_end=False, ping=False, max_pings=0, session_timeout=0.0, max_age=0.0)
 
 
@@ -83,7 +85,9 @@ class GoogleConnection(Nghttp2Connection):
         self._policy = server.policy
         self._ends: list[int] = []  # streams whose last, empty DATA frame is still to be sent
         self._pings_owed = 0
-        self._pings_taken = 0
+        self._pings_taken = 0  # since the last request
+        self._highest_at_ping = 0
+        self._has_too_many_pings = False
         self._settings_unacknowledged = 1  # the SETTINGS that open the connection
         self._used = self._born = asyncio.get_running_loop().time()
         self._clock: asyncio.TimerHandle | None = None
@@ -101,21 +105,23 @@ class GoogleConnection(Nghttp2Connection):
         super().connection_lost(exc)
 
     def _requests(self, events: list[Event]) -> list[Request]:
-        for event in events:
-            if isinstance(event, SettingsAcknowledged):
-                self._settings_unacknowledged -= 1
         requests = super()._requests(events)
         if requests:
             self._used = asyncio.get_running_loop().time()
-        if self._policy.max_pings:
-            for event in events:
-                if isinstance(event, RequestReceived):
-                    self._pings_taken = 0
-                elif isinstance(event, PingReceived):
-                    self._pings_taken += 1
-                    if self._pings_taken == self._policy.max_pings:
-                        self.goaway(ENHANCE_YOUR_CALM, debug=b"too_many_pings")
+        if self._has_too_many_pings:  # after the requests of the same read
+            self._has_too_many_pings = False
+            self.goaway(ENHANCE_YOUR_CALM, debug=b"too_many_pings")
         return requests
+
+    def _take_event(self, event: Event) -> bool:
+        if isinstance(event, SettingsAcknowledged):
+            self._settings_unacknowledged -= 1
+        elif isinstance(event, PingReceived) and self._policy.max_pings:
+            if self._highest != self._highest_at_ping:
+                self._highest_at_ping, self._pings_taken = self._highest, 0
+            self._pings_taken += 1
+            self._has_too_many_pings |= self._pings_taken == self._policy.max_pings
+        return super()._take_event(event)
 
     def update_settings(self, settings: Settings) -> None:
         self._settings_unacknowledged += not self._closing
@@ -133,19 +139,23 @@ class GoogleConnection(Nghttp2Connection):
         if not split and not self._policy.ping:
             super()._answer(answers)
             return
-        streams, h2 = self._streams, self._h2
+        streams, h2, ends = self._streams, self._h2, self._ends
+        owed = 0
         for stream_id, headers, body in answers:
             if streams.pop(stream_id, None) is None:
                 continue
             try:
-                h2.send_response(stream_id, headers, end_stream=not body)
                 if body:
+                    h2.send_response(stream_id, headers)
                     h2.send_data(stream_id, body, end_stream=not split)
                     if split:
-                        self._ends.append(stream_id)
+                        ends.append(stream_id)
+                else:
+                    h2.send_response(stream_id, headers, end_stream=True)
             except NGH2Error:  # the stream was closed within this read
                 continue
-            self._pings_owed += 1
+            owed += 1
+        self._pings_owed += owed
 
     def _flush(self) -> None:
         if not self._closing:
@@ -172,9 +182,9 @@ class GoogleConnection(Nghttp2Connection):
             data += h2.data_to_send()
         if self._pings_owed:
             if self._policy.ping and h2.want_read:
-                for _ in range(self._pings_owed):
-                    h2.ping()
-                data += h2.data_to_send()
+                data += (
+                    PING * self._pings_owed
+                )  # libnghttp2 does not mind an ACK of a PING that it has not sent
             self._pings_owed = 0
         return data
 

@@ -20,7 +20,7 @@ from fakeservers.faults import (
     Stall,
 )
 from fakeservers.faults.batch import Batch
-from fakeservers.faults.chance import delay_of, draw, salt, threshold
+from fakeservers.faults.chance import BLOCK, chosen, delay_of, draw, salt, threshold
 from fakeservers.faults.rules import Bound
 from fakeservers.serving.types import Request
 from tests.fakeservers.client import Client, headers_for, provider_token, soon
@@ -233,6 +233,15 @@ def test_draws_depend_on_seed_fault_connection_and_stream() -> None:
     one_of = {salt(seed, fault, connection) for seed in (1, 2) for fault in "ab" for connection in (1, 2)}
     assert len(one_of) == 8
     assert len({draw(7, stream) for stream in range(1, 2001, 2)}) == 1000
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.999])
+@pytest.mark.parametrize("block", [0, 1, 2**24 - 1])
+def test_a_block_of_draws_is_the_single_draws(share: float, block: int) -> None:
+    for of in (0, 1, 2**64 - 1, salt(1, "apns", "busy", 1)):
+        odd = range(block * BLOCK + 1, (block + 1) * BLOCK, 2)
+        limit = threshold(share)
+        assert chosen(of, block, limit) == {number for number in odd if draw(of, number) < limit}
 
 
 def test_delays_follow_their_tables() -> None:

@@ -181,7 +181,7 @@ def test_what_would_take_long_does_not() -> None:
     assert headers[0][1] == b"400"
     assert not is_condition("(" * 100_000)
     assert not is_condition("'" * 100_000)
-    assert read_send(b'{"message":{"condition":"' + b"!" * 90_000 + b'"}}')[1] is not None
+    assert read_send(b'{"message":{"condition":"' + b"!" * 90_000 + b'"}}')[0].refusal is not None
 
 
 async def test_a_client_with_a_small_window() -> None:

@@ -7,15 +7,18 @@ from typing import Any
 
 import pytest
 
-from fakeservers.fcm.fields import MAX_VIOLATIONS, camel
+from fakeservers.fcm.fields import MAX_VIOLATIONS, camel, parse_json
 from fakeservers.fcm.message import (
     KNOWN_BODIES,
     MAX_KNOWN_BODY,
+    Send,
+    _checked,
     _known,
     is_apns_consistent,
     is_condition,
     read_send,
 )
+from fakeservers.fcm.schema import SEND_REQUEST
 from fakeservers.responses.fcm import Reply
 from tests.fakeservers.fcm_client import FID, TOKEN
 
@@ -95,7 +98,7 @@ V2 = COMMON | {
 
 
 def refusal(message: Any, **request: Any) -> Reply | None:
-    return read_send(json.dumps({"message": message, **request}).encode())[1]
+    return read_send(json.dumps({"message": message, **request}).encode())[0].refusal
 
 
 def violations(reply: Reply | None) -> list[tuple[str, str]]:
@@ -137,9 +140,9 @@ SILENT = {"aps": {"content-available": 1}}
 )
 def test_an_apns_part_that_google_dislikes(apns: Any, notification: Any, consistent: bool) -> None:
     message = {"token": TOKEN, "apns": apns, **({"notification": notification} if notification else {})}
-    request, reply = read_send(json.dumps({"message": message}).encode())
-    assert reply is None
-    assert is_apns_consistent(request["message"]) is consistent
+    send, _ = read_send(json.dumps({"message": message}).encode())
+    assert send.refusal is None
+    assert is_apns_consistent(send.message) is consistent
 
 
 def in_camels(value: Any, *, verbatim: bool = False) -> Any:
@@ -364,7 +367,7 @@ def test_all_that_is_wrong_comes_at_once() -> None:
     ],
 )
 def test_what_is_no_request(body: bytes, start: str) -> None:
-    [(field, description)] = violations(read_send(body)[1])
+    [(field, description)] = violations(read_send(body)[0].refusal)
     assert field == ""
     assert description.startswith(start)
 
@@ -382,7 +385,7 @@ def test_what_is_too_deep() -> None:
         "message.apns.payload"
     ]
     # orjson stops at 1024 levels
-    assert read_send(b'{"a":' * 5000 + b"1" + b"}" * 5000)[1] is not None
+    assert read_send(b'{"a":' * 5000 + b"1" + b"}" * 5000)[0].refusal is not None
 
 
 LENIENT: list[dict[str, Any]] = [
@@ -512,16 +515,51 @@ def test_the_same_message_for_another_token() -> None:
     for data, status in (({"a": "b"}, 200), ({"from": "b"}, 400), ({"a": "x" * 5000}, 400), ({"a": 1}, 400)):
         for token in (TOKEN, other, "nonsense", "", None, 7, TOKEN):
             message = {"data": data, "token": token}
-            request, reply = read_send(json.dumps({"message": message}).encode())
-            assert (reply is None) == (status == 200 and token in (TOKEN, other))
-            if reply is None:
-                assert request == {"message": message}
+            send, target = read_send(json.dumps({"message": message}).encode())
+            assert (send.refusal is None) == (status == 200 and token in (TOKEN, other))
+            if send.refusal is None:
+                assert (send.target, target, send.message["data"]) == ("token", token, data)
             # Nothing that came before changes what is answered.
-            _known.clear()
-            assert read_send(json.dumps({"message": message}).encode()) == (request, reply)
-            _known.clear()
-            read_send(json.dumps({"message": message | {"token": TOKEN}}).encode())
-            assert read_send(json.dumps({"message": message}).encode()) == (request, reply)
+            for before in (None, TOKEN, "nonsense"):
+                _known.clear()
+                if before is not None:
+                    read_send(json.dumps({"message": message | {"token": before}}).encode())
+                again, target_again = read_send(json.dumps({"message": message}).encode())
+                assert (again.refusal, target_again) == (send.refusal, target)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"message":{"data":{"token":"%b"},"token":"nonsense"}}',
+        b'{"message":{"token":"nonsense"},"token":"%b"}',
+        b'{"message":{"data":{"token":"%b"},"topic":"t"}}',
+        b'{"message":{"token":"%b","token":"nonsense"}}',
+        b'{"message":{"token":"%b","topic":"t"}}',
+        b'{"message":{"token":"%b"}',
+        b'{"message":{"token":"%b"}}}',
+        b'{"message":{"token":["%b"]}}',
+        b'{"message":{"token":7,"data":{"%b":"x"}}}',
+        b'{"message":{"data":{"a":"\\"token\\":\\"%b"},"topic":"t"}}',
+        b'[{"message":{"token":"%b"}}]',
+        b'"token":"%b"',
+    ],
+    ids=range(12),
+)
+def test_a_token_in_another_place_is_not_the_registration_token(body: bytes) -> None:
+    expected = unremembered(body % TOKEN.encode())
+    for _ in range(2):  # the second time it is known
+        send, target = read_send(body % TOKEN.encode())
+        assert (send.refusal, target if send.refusal is None else "") == expected
+    other = f"other:{TOKEN.partition(':')[2]}".encode()
+    assert read_send(body % other)[0].refusal == unremembered(body % other)[0]
+
+
+def unremembered(body: bytes) -> tuple[Reply | None, str]:
+    """Refusal and target as they are when nothing is remembered."""
+    request, refused = parse_json(body, SEND_REQUEST)
+    send = Send(*_checked(request, refused))
+    return send.refusal, send.message.get(send.target, "") if send.refusal is None else ""
 
 
 def test_one_and_true_are_told_apart() -> None:
@@ -535,12 +573,12 @@ def test_what_is_known_has_an_end() -> None:
         assert refusal({"token": TOKEN, "data": {"number": str(number)}}) is None
         assert refusal({"token": TOKEN, "notification": {"body": "x" * MAX_KNOWN_BODY}}) is not None
         assert len(_known) <= KNOWN_BODIES
-    assert max(map(len, _known)) <= MAX_KNOWN_BODY
+    assert max(len(before) + len(after) for before, after in _known) <= MAX_KNOWN_BODY
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"message": null}', b'{"validate_only": true}'])
 def test_no_message(body: bytes) -> None:
-    assert violations(read_send(body)[1]) == [("message", NO_RECIPIENT)]
+    assert violations(read_send(body)[0].refusal) == [("message", NO_RECIPIENT)]
 
 
 @pytest.mark.parametrize(
