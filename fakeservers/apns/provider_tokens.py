@@ -64,6 +64,11 @@ class ProviderTokens:
                 self._remember(token)
         return token
 
+    def forget(self) -> None:
+        """Forget all tokens: each is verified again."""
+        self._verified.clear()
+        self.seen.clear()
+
     def _remember(self, token: VerifiedToken) -> None:
         while len(self._verified) >= MAX_TOKENS:
             del self._verified[next(iter(self._verified))]

@@ -270,7 +270,8 @@ class FakeApns(FakeServer[ApnsRecord, int]):
     def reset_fates(self) -> None:
         """Forget what injected responses have asserted, and the provider tokens that were seen."""
         self._state.asserted.clear()
-        self._state.tokens.seen.clear()
+        self._state.tokens.forget()
+        self.registry.changes += 1  # connections check again what they remember as valid
 
     def reset_registry(self) -> None:
         """Restore the keys, topics and devices of the start."""

@@ -25,6 +25,7 @@ from fakeservers.apns.rules import (
 )
 from fakeservers.apns.state import ApnsRecord as ApnsRecord
 from fakeservers.apns.state import ApnsState
+from fakeservers.faults.inject import path_of
 from fakeservers.records import Outcome
 from fakeservers.responses.apns import STATUSES, is_canonical_id
 from fakeservers.serving.h2peer import Literal, Nghttp2Connection
@@ -78,7 +79,10 @@ class StrictApns:
         outcomes: dict[int, Outcome] = {}
         for number, (stream_id, headers, body) in enumerate(requests):
             if self._last_stream is not None and stream_id > self._last_stream:
-                pushes.leave(len(requests) - number, told=not self._cut)
+                late = [
+                    request for request in requests[number:] if not path_of(request).startswith(BROADCASTS)
+                ]
+                pushes.leave(len(late), told=not self._cut)
                 requests = requests[:number]  # after our own GOAWAY, or after a cut
                 break
             fields = dict(headers)

@@ -280,11 +280,11 @@ class ControlService:
         return {"registration": registration, "topics": topics}
 
     def subscribe(self, *, registration: str, topics: list[str]) -> Answered:
-        """Subscribe one registration to topics."""
+        """Subscribe one registration to topics, all of them or none."""
         subscriptions = self._need_fcm().subscriptions
+        if len(subscriptions.topics(registration).keys() | set(topics)) > subscriptions.max_topics:
+            raise Problem(409, f"a registration has at most {subscriptions.max_topics} topics")
         for topic in topics:
-            if topic not in subscriptions.topics(registration) and not subscriptions.has_room(registration):
-                raise Problem(409, f"a registration has at most {subscriptions.max_topics} topics")
             subscriptions.add(registration, topic, time.time())
         return self.subscriptions(registration=registration)
 

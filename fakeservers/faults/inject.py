@@ -109,6 +109,7 @@ class Injector:
             self._counts.clear()
             for state in self._states.values():
                 state.counts.clear()
+                state.bound.clear()
         rules = [Rule(fault) for fault in self.plan.enabled]
         services = {"apns"} if self._provider == "apns" else {"fcm", "oauth"}
         rules = [

@@ -206,6 +206,25 @@ async def test_a_broadcast_a_channel_and_a_token_are_no_pushes() -> None:
         assert (apns.counters()["requests"], fcm.counters()["requests"]) == (1, 3)
 
 
+@pytest.mark.parametrize("fate", ["GoAwayBefore", "Cut"])
+async def test_a_broadcast_behind_the_end_of_a_connection_is_no_push(fate: str) -> None:
+    """Two pushes and a broadcast of one read, of which the first push ends the connection."""
+    async with FakeApns() as fake, await Client.connect(fake) as client:
+        assert (await client.push(headers_for(fake, token_of(fake)))).status == 200
+        broadcast = headers_for(fake, token_of(fake), path="/4/broadcasts/apps/com.example.app")
+        requests = [headers_for(fake, token_of(fake), fated_token(fate)), headers_for(fake, token_of(fake))]
+        with pytest.MonkeyPatch.context() as held:
+            held.setattr(client, "flush", lambda: None)
+            for headers in [*requests, broadcast]:
+                client.request(headers)
+        client.flush()
+        await soon(lambda: fake.pushes.received > 2)
+        counters = fake.counters()
+        assert (counters["requests"], counters["received"]) == (4, 3)
+        assert counters["accepted"] == 1
+        assert counters["unprocessed" if fate == "GoAwayBefore" else "cut"] == 2
+
+
 async def test_streams_and_connections() -> None:
     plan = FaultPlan(0, [Fault(id="x", when=When(connection=(1,)), what=Cut())])
     plan.clear()

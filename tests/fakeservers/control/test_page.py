@@ -139,6 +139,8 @@ def running() -> Iterator[InThread[Any]]:
 
 
 def open_page(browser: Chrome, running: InThread[Any]) -> None:
+    browser.get("about:blank")  # the page of the test before looks for its server, which has gone
+    browser.get_log("browser")  # type: ignore[no-untyped-call]  # selenium has no types
     browser.get(running.fake.control.url)
     until(browser, lambda: text_of(browser, "#connection-status") == "live")
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from fakeservers import ControlService, FakeApns, FakeFcm
+from fakeservers import ControlService, FakeApns, FakeFcm, fated_token
+from fakeservers.control.problem import Problem
 from fakeservers.control.service import PARTS
 from fakeservers.faults import Answer, Fault, FaultPlan, Reset, When
 from tests.fakeservers.client import Client, headers_for, provider_token, soon
@@ -211,3 +212,51 @@ async def test_topics_are_subscribed_to_again() -> None:
             service.reset()
         assert [status for status, _, _ in days[0]] == [200, 409, 409, 429]
         assert days[0] == days[1]
+
+
+async def test_provider_tokens_are_seen_again() -> None:
+    async with FakeApns() as fake:
+        service = ControlService(apns=fake)
+        headers = headers_for(fake, provider_token(fake))
+        async with await Client.connect(fake) as client:
+            for _ in range(2):
+                assert (await client.push(headers, b"{}")).status == 200
+                assert len(fake.tokens_seen) == 1
+                service.reset(keep=["connections"])
+                assert not fake.tokens_seen
+
+
+async def test_errors_that_a_fault_has_counted_are_forgotten() -> None:
+    """A connection that is kept begins anew, too: the fault happens at the same request of each day."""
+    plan = FaultPlan(7, [Fault(id="away", when=When(errors=2), what=Answer(status=503))])
+    async with FakeApns(faults=plan) as fake:
+        service = ControlService(apns=fake)
+        token = provider_token(fake)
+        async with await Client.connect(fake) as client:
+            days = []
+            for _ in range(2):
+                pushes = [
+                    fated_token("BadDeviceToken", 1),
+                    "ab" * 32,
+                    fated_token("BadDeviceToken", 2),
+                    "ab" * 32,
+                ]
+                replies = [
+                    await client.push(headers_for(fake, token, device), b"{}") for device in pushes[:3]
+                ]
+                days.append([reply.status for reply in replies])
+                service.reset(keep=["connections"])
+            assert days == [[400, 200, 400]] * 2
+            replies = [await client.push(headers_for(fake, token, device), b"{}") for device in pushes]
+            assert [reply.status for reply in replies] == [400, 200, 400, 503]
+
+
+async def test_topics_are_subscribed_to_all_or_none() -> None:
+    async with FakeFcm() as fake:
+        fake.subscriptions.max_topics = 2
+        service = ControlService(fcm=fake)
+        service.subscribe(registration=TOKEN, topics=["a"])
+        with pytest.raises(Problem, match="at most 2 topics"):
+            service.subscribe(registration=TOKEN, topics=["b", "a", "c"])
+        assert [*service.subscriptions(registration=TOKEN)["topics"]] == ["a"]
+        assert [*service.subscribe(registration=TOKEN, topics=["a", "b", "b"])["topics"]] == ["a", "b"]
