@@ -42,7 +42,10 @@ def main() -> int:
             wrong = [str(error)]
         else:
             if not options.no_page:
-                page.update(known, page.cells(sender, report))
+                repeated = options.times > 1 and not wrong
+                page.update(
+                    known, page.cells(sender, report), page.run_of(sender, report) if repeated else {}
+                )
         failed |= bool(wrong)
         print(
             f"{sender.name} {sender.version}: {'; '.join(wrong) if wrong else 'all accepted, counts agree'}",

@@ -16,6 +16,8 @@ GUIDE: Final = DOCS / "guides" / "load-testing.md"
 """Has the table of senders between two comments."""
 Cells: TypeAlias = dict[tuple[str, str, str], str]
 """By provider, fate and sender."""
+Runs: TypeAlias = dict[str, tuple[str, int, int]]
+"""By sender: its version, how often it was started, and how many pushes were accepted in all."""
 
 NO_OUTCOME: Final = "no outcome for"
 """How the outcome of a push begins whose sender was killed because it reported nothing."""
@@ -44,6 +46,17 @@ Events of the connection, described in [fakeservers.md](../reference/fakeservers
 started and sent an ordinary push afterwards: *next* is the outcome of that push, if it was not ok.
 
 """
+
+
+_RUNS: Final = """
+## Many starts in a row
+
+Each sender was started again and again, each time with a new strict fake without faults, and sent 2000 pushes per start. A row is written
+only if all of them were accepted, each once, by the counts of the sender and of the fake.
+`make senders SENDERS_ARGS="--count 2000 --times 20"` writes this table, and the weekly tests repeat it.
+
+"""
+_RUNS_TITLE: Final = ("sender", "version", "starts", "pushes accepted")
 
 
 def cell(row: Mapping[str, Any]) -> str:
@@ -84,7 +97,7 @@ def read(text: str) -> Cells:
     result: Cells = {}
     provider, names = "", [""]
     for line in text.splitlines():
-        if line.startswith("## "):
+        if line.startswith("## "):  # in the table of runs, no provider
             ending = line.removeprefix("## ")
             provider = next((key for key, title in _TITLES.items() if title == ending), "")
         elif provider and line.startswith("| "):
@@ -98,8 +111,21 @@ def read(text: str) -> Cells:
     return result
 
 
-def write(known: Iterable[Sender], contents: Cells) -> str:
-    """The whole page."""
+def read_runs(text: str) -> Runs:
+    """The rows of the page's table of runs."""
+    _, _, table = text.partition(_row(*_RUNS_TITLE))
+    rows = (line.strip("| ").split(" | ") for line in table.splitlines()[1:])
+    return {name: (version, int(starts), int(accepted)) for name, version, starts, accepted in rows}
+
+
+def run_of(sender: Sender, report: Mapping[str, Any]) -> Runs:
+    """The row of a trial in which nothing was wrong."""
+    days = report["calm"]
+    return {sender.name: (sender.version, len(days), sum(day["accepted"] for day in days))}
+
+
+def write(known: Iterable[Sender], contents: Cells, runs: Runs) -> str:
+    """The whole page. A run of another version of a sender is left out."""
     known = list(known)
     text = _BEFORE
     for provider, title in _TITLES.items():
@@ -107,6 +133,11 @@ def write(known: Iterable[Sender], contents: Cells) -> str:
         text += _MATRIX.format(provider=title, longest=_LONGEST)
         text += _matrix(provider, fates.RESPONSES[provider], names, contents)
         text += _CONNECTION + _matrix(provider, fates.CONNECTION[provider], names, contents)
+    text += _RUNS + _row(*_RUNS_TITLE) + "|---|---|---:|---:|\n"
+    for sender in known:
+        version, starts, accepted = runs.get(sender.name, ("", 0, 0))
+        if version == sender.version:
+            text += _row(sender.name, version, str(starts), str(accepted))
     return text
 
 
@@ -119,10 +150,10 @@ def guide(text: str, known: Iterable[Sender]) -> str:
     return _TABLE.sub(lambda _: table, text)
 
 
-def update(known: Sequence[Sender], contents: Cells) -> None:
-    """Write the page and the guide's table, with these cells in the place of what it had."""
-    before = read(PAGE.read_text()) if PAGE.exists() else {}
-    PAGE.write_text(write(known, before | contents))
+def update(known: Sequence[Sender], contents: Cells, runs: Runs) -> None:
+    """Write the page and the guide's table, with these cells and runs in the place of what it had."""
+    before = PAGE.read_text() if PAGE.exists() else ""
+    PAGE.write_text(write(known, read(before) | contents, read_runs(before) | runs))
     GUIDE.write_text(guide(GUIDE.read_text(), known))
 
 

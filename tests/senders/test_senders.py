@@ -14,7 +14,7 @@ import pytest
 from bench.rivals.install import RivalUnavailable
 from fakeservers.apns import fates as apns
 from fakeservers.fcm import fates as fcm
-from tests.senders import fates, hosts, page, run
+from tests.senders import fates, hosts, page, run, trial
 from tests.senders.catalogue import LANGUAGES, PROGRAMS, SHARED, Sender, read, senders
 
 TOOLS: Final = {
@@ -111,8 +111,12 @@ def test_the_page_is_read_as_it_is_written(tmp_path: Path) -> None:
         "connection": [row(fate, "Gone", 2, 1, next="Gone") for fate in fates.CONNECTION["apns"]],
     }
     cells = page.cells(mine, report)
-    text = page.write([mine], cells)
+    runs = page.run_of(mine, {"calm": [day(), day()]})
+    text = page.write([mine], cells, runs)
     assert page.read(text) == cells
+    assert page.read_runs(text) == runs == {"mine": ("1.2", 2, 10)}
+    assert page.read_runs(page.write([mine], cells, {"mine": ("1.1", 2, 10)})) == {}
+    assert page.read_runs("") == {}
     guide = page.guide("before\n<!-- senders -->\nold\n<!-- /senders -->\nafter\n", [mine])
     assert "| mine | 1.2 | Python | APNs | by magic and an option |\n<!-- /senders -->\nafter\n" in guide
     assert "old" not in guide
@@ -122,7 +126,7 @@ def test_the_page_is_read_as_it_is_written(tmp_path: Path) -> None:
 def test_the_page_has_every_sender_and_every_fate() -> None:
     text = page.PAGE.read_text()
     result = page.read(text)
-    assert text == page.write(senders(), result), "make senders writes it"
+    assert text == page.write(senders(), result, page.read_runs(text)), "make senders writes it"
     guide = page.GUIDE.read_text()
     assert guide == page.guide(guide, senders()), "make senders writes its table"
     assert set(result) == {
@@ -185,6 +189,28 @@ def test_twenty_starts_in_a_row(sender: Sender) -> None:
     written = page.read(page.PAGE.read_text())
     result = page.cells(sender, report)
     assert {key: written[key] for key in result} == result
+
+
+SLEEPER: Final = [sys.executable, "-c", "import time; time.sleep(60)"]
+
+
+async def test_a_sender_that_is_silent_is_ended() -> None:
+    ended = await trial.run(SLEEPER, {}, ["a"], quiet=0.2, start=60.0)
+    assert (ended.outcomes, ended.ending) == ({}, "no outcome for 0 s")
+
+
+async def test_the_start_of_a_sender_is_no_silence() -> None:
+    looks: list[bool] = []
+
+    def has_begun() -> bool:
+        looks.append(len(looks) > 3)
+        return looks[-1]
+
+    ended = await trial.run(SLEEPER, {}, ["a"], has_begun, quiet=0.2, start=60.0)
+    assert ended.ending == "no outcome for 0 s"
+    assert looks[:5] == [False, False, False, False, True]
+    ended = await trial.run(SLEEPER, {}, ["a"], lambda: False, quiet=0.1, start=0.3)
+    assert ended.ending == "not begun in 0 s"
 
 
 def test_names_lead_to_the_fakes_within_and_nowhere_else(tmp_path: Path) -> None:

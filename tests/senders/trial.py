@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -28,6 +28,10 @@ from tests.senders.page import NO_OUTCOME
 Fake: TypeAlias = FakeApns | FakeFcm
 QUIET: Final = 75.0
 """Seconds without an outcome after which a sender is ended: none of them retries or waits for longer and then succeeds."""
+LOOK: Final = 1.0
+"""Seconds between two looks whether it has begun."""
+START: Final = 300.0
+"""Seconds that a sender may take until it reaches the fake: a JVM's few seconds of CPU are minutes on a busy machine."""
 KEPT: Final = 1_000_000
 PASSWORD: Final = "secret"
 TRUST: Final = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "CURL_CA_BUNDLE")
@@ -49,8 +53,25 @@ class Ended:
     ending: str
 
 
-async def run(command: Sequence[str], environment: Mapping[str, str], tokens: Sequence[str]) -> Ended:
-    """Start a sender, give it tokens, and read its outcomes until it ends or is silent for too long."""
+async def run(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    tokens: Sequence[str],
+    has_begun: Callable[[], object] = lambda: True,
+    *,
+    quiet: float = QUIET,
+    start: float = START,
+) -> Ended:
+    """Start a sender, give it tokens, and read its outcomes until it ends or is silent for too long.
+
+    Args:
+        command: starts it.
+        environment: more variables for it.
+        tokens: what to push to.
+        has_begun: whether it has reached the fake.
+        quiet: seconds without an outcome, once it has begun, after which it is ended.
+        start: the same before it has begun.
+    """
     process = await asyncio.create_subprocess_exec(
         *command,
         stdin=subprocess.PIPE,
@@ -67,18 +88,34 @@ async def run(command: Sequence[str], environment: Mapping[str, str], tokens: Se
     try:
         process.stdin.write("".join(f"{token}\n" for token in tokens).encode())
         process.stdin.close()
-        while line := await asyncio.wait_for(process.stdout.readline(), QUIET):
+        while line := await _line(process.stdout, has_begun, quiet, start):
             if line.startswith(b"{"):
                 row = json.loads(line)
                 assert row["token"] not in outcomes, f"a second outcome of {row['token']}"
                 outcomes[row["token"]] = row["outcome"]
     except TimeoutError:
-        ending = f"{NO_OUTCOME} {QUIET:.0f} s"
+        ending = f"{NO_OUTCOME} {quiet:.0f} s" if has_begun() else f"not begun in {start:.0f} s"
         process.kill()
     text = (await errors).decode(errors="replace").strip()
     code = await process.wait()
     last = text.splitlines()[-1] if text else ""
     return Ended(outcomes, ending or (f"exit code {code}: {last}" if code else ""))
+
+
+async def _line(
+    output: asyncio.StreamReader, has_begun: Callable[[], object], quiet: float, start: float
+) -> bytes:
+    """The next line of a sender; raises `TimeoutError` when it does not come in time."""
+    clock = asyncio.get_running_loop().time
+    since, begun = clock(), bool(has_begun())
+    while True:
+        try:
+            return await asyncio.wait_for(output.readline(), min(quiet, LOOK))
+        except TimeoutError:
+            if not begun and has_begun():
+                since, begun = clock(), True
+            elif clock() - since >= (quiet if begun else start):
+                raise
 
 
 def received(fake: Fake) -> dict[str, Attempts]:
@@ -162,7 +199,9 @@ class Trial:
         """A calm day: `count` pushes to ordinary tokens, as many at a time as the program says."""
         tokens = [fates.token(self.sender.provider, "", number) for number in range(count)]
         async with self.fake() as fake:
-            ended = await run(self.command, self.environment(fake, self.sender.streams), tokens)
+            ended = await run(
+                self.command, self.environment(fake, self.sender.streams), tokens, lambda: fake.accepted
+            )
             seen = received(fake)
             other = Counter(outcome for outcome in ended.outcomes.values() if outcome != "ok")
             return {
@@ -194,7 +233,9 @@ class Trial:
         async with self.fake() as fake:
             while pushes:
                 tokens = [fates.token(self.sender.provider, *push) for push in pushes]
-                ended = await run(self.command, self.environment(fake, streams), tokens)
+                ended = await run(
+                    self.command, self.environment(fake, streams), tokens, lambda: fake.accepted
+                )
                 seen = received(fake)
                 for (fate, _), token in zip(pushes, tokens, strict=True):
                     outcome = ended.outcomes.get(token)
