@@ -222,8 +222,6 @@ class Pool:
         if connection.refused:
             refused, connection.refused = connection.refused, []
             self._resend(refused, self._has_progressed(connection))
-        elif self._request_limit is not None and self._exceeds(connection, self._request_limit):
-            self._request_limit = None
         if connection.answered:
             # Not before the first response: a server may send SETTINGS and then GOAWAY.
             self.dialer.reset(trusted=connection.authenticated, dialled_at=connection.opened_at)
@@ -242,22 +240,28 @@ class Pool:
         """Whether a connection that has refused requests has processed, or will process, other requests.
 
         A server may limit the requests of one connection (nginx's `keepalive_requests`): it then processes that many and
-        refuses the rest. If two connections in a row have processed the same number, later ones get no more than that.
+        refuses the rest.
         """
         progressed = connection.progressed
         connection.progressed = False
         carried = connection.carried
         if carried:
-            error = connection.error
-            if isinstance(error, GoAway) and error.code == NO_ERROR and carried == self._carried:
-                self._request_limit = carried
-            self._carried = carried
+            self._learn_limit(connection, carried)
         return progressed or bool(carried)
 
-    @staticmethod
-    def _exceeds(connection: Streams, limit: int) -> bool:
-        """Whether a connection has completed `limit` requests and still takes more: the limit no longer holds."""
-        return connection.state is ConnectionState.OPEN and connection.idle and connection.opened >= limit
+    def _learn_limit(self, connection: Streams, carried: int) -> None:
+        """If two connections in a row processed this number of requests and no more, later ones get no more than that."""
+        error = connection.error
+        in_order = error.code == NO_ERROR if isinstance(error, GoAway) else isinstance(error, ConnectionLost)
+        if in_order and carried == self._carried:
+            self._request_limit = carried
+        self._carried = carried
+
+    def _exceeds(self, connection: Streams, limit: int) -> bool:
+        """Whether a connection has completed `limit` requests and takes more: it does not end soon after the last one."""
+        completed = connection.idle and connection.opened >= limit
+        since = self._loop.time() - connection.last_received
+        return completed and connection.state is ConnectionState.OPEN and since >= self._interval
 
     def _resend(self, refused: list[Exchange], progressed: bool) -> None:
         now = self._loop.time()
@@ -287,6 +291,9 @@ class Pool:
         elif not self._closed:
             log.info("connection ended: %s", connection.error)
         self.events.connection_closed(self.name, self._host, None if self._closed else connection.error)
+        served = connection.served
+        if served and self.waiting and connection.authenticated and connection.carried in (None, served):
+            self._learn_limit(connection, served)
         if not connection.answered:
             # It ended before its first response: a new connection at once would look like an attack.
             error = connection.error or ConnectionLost("the connection was closed")
@@ -305,7 +312,10 @@ class Pool:
             connection = link.connection
             if connection.state is ConnectionState.OPEN:
                 open_links += 1
-                if connection.probing or (connection.throttled and not connection.unresponsive):
+                throttled = (
+                    connection.throttled and self._request_limit != 1
+                )  # one at a time is all that it takes
+                if connection.probing or (throttled and not connection.unresponsive):
                     return
         room = min(self._max_connections - open_links, 2 * self._max_connections - len(self.links))
         while len(self._dials) < min(room, self._wanted_dials()):
@@ -404,6 +414,8 @@ class Pool:
         now = self._loop.time()
         for link in list(self.links):
             link.tick(now)
+            if self._request_limit is not None and self._exceeds(link.connection, self._request_limit):
+                self._request_limit = None
         expired = []
         while self.waiting and self.waiting[0].deadline <= now:
             exchange = self.waiting.popleft()

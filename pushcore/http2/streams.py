@@ -109,6 +109,8 @@ class Streams:
         """Whether its credentials have been replaced: if the server rejects the old ones, the request is sent again."""
         self.probing = False
         """Whether a probe after a long silence has had no reply yet, see `probe`."""
+        self.served: int | None = None
+        """How many requests had been written when the peer ended the connection, if all of them had been answered."""
         self.opened_at = now
         self.last_received = now
         self._idle_at = now  # the last tick at which no request was open
@@ -236,6 +238,9 @@ class Streams:
             return
         if self.error is None or isinstance(error, ProtocolError):
             self.error = error
+        by_peer = self.state is ConnectionState.OPEN or isinstance(self.error, GoAway)
+        if by_peer and not any(stream_id < self.written_id for stream_id in self.streams):
+            self.served = self.written_id // 2
         self.state = ConnectionState.CLOSED
         self._update_capacity()
         self._discard()

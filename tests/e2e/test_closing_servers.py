@@ -9,7 +9,7 @@ import pytest
 
 from fakeservers import Certificates
 from pushcore import Verdict
-from tests.e2e.support import RawServer, push, raw_client, reset, send_all, using, verdicts
+from tests.e2e.support import RawServer, push, raw_client, reset, send_all, soon, using, verdicts
 from tests.support import http2 as h
 
 pytestmark = [
@@ -97,3 +97,79 @@ async def test_a_server_that_takes_ten_requests_on_each_connection(
         assert verdicts(results) == {Verdict.ACCEPTED: PUSHES}
         assert server.accepted == PUSHES // served
         assert max(received[2:]) == served
+
+
+@pytest.mark.parametrize(
+    ("streams", "sends_goaway"),
+    [(1, True), (1, False), (STREAMS, True)],
+    ids=["GOAWAY and one stream", "close_notify and one stream", "GOAWAY"],
+)
+async def test_a_server_that_takes_one_request_on_each_connection_gets_several_at_a_time(
+    http2: str, certs: Certificates, streams: int, sends_goaway: bool
+) -> None:
+    """As soon as it has served three, it responds to none until three connections have a request."""
+    pushes, together = 40, 3
+    served = open_requests = 0
+    enough = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal served, open_requests, enough
+        peer = h.HonestServer({h.MAX_STREAMS: streams})
+        writer.write(peer.h2.data_to_send())
+        while not any(request.ended for request in peer.requests.values()):
+            data = await reader.read(65_536)
+            if not data:
+                return
+            peer.receive(data)
+        open_requests += 1
+        mine = enough
+        if served < together or open_requests in (together, pushes - served):
+            served += open_requests
+            open_requests, enough = 0, asyncio.Event()
+            mine.set()
+        await mine.wait()
+        peer.answer(1)
+        writer.write(peer.h2.data_to_send() + (h.goaway(1) if sends_goaway else b""))
+        if sends_goaway:
+            await reader.read()
+        else:
+            writer.close()
+            await writer.wait_closed()
+
+    async with (
+        RawServer(talk, certs.server_context()) as server,
+        using(raw_client(certs, server.url, http2=http2, timeout=30.0)) as client,
+    ):
+        results = await send_all(client, [push(number) for number in range(pushes)])
+        assert verdicts(results) == {Verdict.ACCEPTED: pushes}
+        assert pushes <= server.accepted <= pushes + 8
+
+
+async def test_connections_that_were_closed_when_nothing_waited_say_nothing_about_a_limit(
+    http2: str, certs: Certificates
+) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = h.HonestServer({h.MAX_STREAMS: STREAMS})
+        writer.write(peer.h2.data_to_send())
+        while data := await reader.read(65_536):
+            peer.receive(data)
+            for stream_id, request in list(peer.requests.items()):
+                if request.ended:
+                    peer.answer(stream_id)
+                    del peer.requests[stream_id]
+            writer.write(peer.h2.data_to_send())
+            if peer.h2.highest_inbound_stream_id and server.accepted < 4:
+                writer.close()
+                await writer.wait_closed()
+                return
+
+    async with (
+        RawServer(talk, certs.server_context()) as server,
+        using(raw_client(certs, server.url, http2=http2)) as client,
+    ):
+        for number in range(3):
+            assert (await client.send(push(number))).ok
+            await soon(lambda: not client._dispatcher.pool.links)
+        results = await send_all(client, [push(number) for number in range(50)])
+        assert verdicts(results) == {Verdict.ACCEPTED: 50}
+        assert server.accepted == 4
