@@ -92,6 +92,7 @@ class JournalStore:
             )
         self._reserve: int | None = None  # open as long as this writes
         self._file = _identity(path)
+        self._index_size = 0  # bytes of the shared memory file
         if not writes:  # nothing is lost with a reader that is only let go; a writer must be closed
             weakref.finalize(self, self._sql.close)
 
@@ -175,6 +176,12 @@ class JournalStore:
             with _explained(path):
                 (application,) = store._sql.execute("pragma application_id").fetchone()
                 (version,) = store._sql.execute("pragma user_version").fetchone()
+                (tables,) = store._sql.execute("select count(*) from sqlite_master").fetchone()
+            if not application and not tables:
+                raise JournalError(
+                    f"{path} is empty: it is no journal, or the process that created it was ended before it sent anything. "
+                    "Delete it and start the campaign again"
+                )
             if application != APPLICATION:
                 raise JournalError(f"{path} is not a journal of pushcore")
             if version != VERSION:
@@ -356,6 +363,26 @@ class JournalStore:
         """Whether the file still has its name, and so has its log. Otherwise no run could go on after a kill."""
         if _identity(self.path) != self._file or not os.path.exists(f"{self.path}-wal"):
             raise JournalError(f"{self.path} was removed or renamed while it was written")
+
+    def mend_index(self) -> None:
+        """Before each use: give the shared memory file its size back if another process truncated it.
+
+        SQLite has it mapped into memory, and an access beyond its end would end this process by SIGBUS. All that was in it
+        is in the log, and SQLite reads it from there when the next transaction begins.
+        """
+        index = f"{self.path}-shm"
+        try:
+            size = os.stat(index).st_size
+            if size >= self._index_size:
+                self._index_size = size
+                return
+            os.truncate(index, self._index_size)
+        except OSError:
+            return  # it was removed, which does no harm to what is mapped
+        with contextlib.suppress(sqlite3.Error):  # then the next write says so
+            if self._sql.in_transaction:
+                self._sql.execute("rollback")
+            self._sql.execute("begin immediate")
 
     def restore(self) -> str | None:
         """If the file was removed, renamed or replaced, which we still have open, write it anew; what happened, in words.

@@ -206,6 +206,7 @@ class JournalWriter:
         idle = not (results or moves or asked or closing or rows is not None or tickets != self._served)
         if idle and abs(now - self._run.updated) < HEARTBEAT:
             return
+        self._store.mend_index()
         if not closing:
             self._store.check_there()
         elif (moved := self._store.restore()) is not None:
