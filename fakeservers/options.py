@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import re
 from collections.abc import Callable
 
@@ -20,6 +21,16 @@ from fakeservers.serving.types import ServerLimits
 OAUTH_ERRORS = ("invalid_grant", "invalid_scope", "invalid_request", "unavailable")
 MAX_KEEP = 1_000_000
 _SIGNALS = "SIGTERM or SIGINT ends it."
+_HASH = r"[0-9a-f]{32,64}(?![A-Za-z0-9+=])"
+_PATH = re.compile(rf"(?!.*(?!{_HASH})[A-Za-z0-9+=]{{33}})(?:[\w ./\\:~@+=,-]|[^\x00-\x7f]){{0,250}}")
+"""What a path looks like; a key in PEM, JSON or an encoding of either does not."""
+
+
+def _path(text: str) -> str:
+    """A path. What looks like a key is refused here, where its value is not repeated, unless a file has that name."""
+    if _PATH.fullmatch(text) is None and not os.path.exists(text):
+        raise argparse.ArgumentTypeError(f"{len(text)} characters that do not look like a path")
+    return text
 
 
 def parser() -> argparse.ArgumentParser:
@@ -74,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _common(add: Callable[..., object], directory: str) -> None:
-    add("--certs", required=True, metavar="DIR", help=directory)
+    add("--certs", required=True, type=_path, metavar="DIR", help=directory)
     add("--host", default="127.0.0.1", help="address to listen on")
     add(
         "--profile",
@@ -91,6 +102,7 @@ def _common(add: Callable[..., object], directory: str) -> None:
     )
     add(
         "--faults",
+        type=_path,
         metavar="PLAN",
         help=f"what goes wrong: a file (TOML or JSON), or one of {', '.join(PRESETS)}; see docs/reference/fakeservers-faults.md",
     )
@@ -131,6 +143,7 @@ def _common(add: Callable[..., object], directory: str) -> None:
     add("--control-host", default="127.0.0.1", metavar="HOST", help="address of the control port")
     add(
         "--control-token-file",
+        type=_path,
         metavar="FILE",
         help="holds what requests of the control port must prove to know; needed when other machines reach it",
     )
@@ -179,6 +192,7 @@ def _apns(add: Callable[..., object]) -> None:
     )
     add(
         "--registry",
+        type=_path,
         metavar="FILE",
         help="JSON with keys, topics and devices, see docs/reference/fakeservers.md",
     )

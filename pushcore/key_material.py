@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from .errors import ConfigurationError
-from .redaction import decode_base64, describe_address, describe_secret, is_der, trimmed
+from .redaction import decode_base64, describe_address, describe_secret, is_der, shown_name, trimmed
 
 PEM_MARK: Final = b"-----BEGIN "
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
@@ -81,7 +81,7 @@ def read_material(
     except ValueError:
         problem = "it contains a character that is not allowed in a path"
     # Not inside the handler: the context of the new error would repeat the path, which may be a secret after all.
-    raise ConfigurationError(f"{name or path} cannot be read ({problem}); {expected}")
+    raise ConfigurationError(f"{name or shown_name(path)} cannot be read ({problem}); {expected}")
 
 
 def checked_path(path: str | bytes | os.PathLike[str], argument: str) -> str:

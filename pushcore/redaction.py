@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import itertools
 import re
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -76,7 +78,40 @@ _RUN: Final = re.compile(
 )
 _PREFIX: Final = re.compile(r"n?(?:MI[E-L]|MHcC|LS0t|e[yw][A-Za-z0-9])(?=.*[a-z])(?=.*[A-Z])")
 """How base64 of DER, of PEM and of JSON begins; the n is of a line break that stands before it as two characters."""
-_PATH_SEPARATORS: Final = frozenset("/_-")
+
+_HASH: Final = re.compile(
+    r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|(?<=/)[0-9a-f]{32,64}(?![0-9a-z])",
+    re.IGNORECASE,
+)
+"""A UUID, and a hash in a path: MD5, SHA-1 or SHA-256."""
+_HEX_WORD: Final = re.compile(r"[0-9a-f-]{16,}", re.IGNORECASE)
+"""Device tokens, UUIDs and ids of campaigns, which messages show."""
+_LONGEST_COMPONENT: Final = 255
+_MOST_DIGITS: Final = 40
+_OCTET: Final = re.compile(r"(?<![^\W_])[0-9a-f]{2}(?![^\W_])", re.IGNORECASE)
+_MOST_OCTETS: Final = 12
+_SYMBOLS: Final = frozenset("!\"#$%&'()*+,:;<=>?@[\\]^`{|}")
+_MOST_SYMBOLS: Final = 7
+_WINDOW: Final = 24
+_UNUSUAL: Final = 17
+_SEPARATORS: Final = frozenset("/._-~'\" \t\n\r")
+_WORD: Final = re.compile(r"[^\s'\"]+")
+_COMMON: Final = (
+    "er in on te re st ti at es li co le de en or se nt ar ec et an al ra tr ro ta ac ma ri io ce ed ca it to ge ic as me ea "
+    "lo ng ne nd fi ns si pa pr ch ad pe ct la il is ve el ss di ol rs mp na ap ut ib da rt ba po un ts ou ll om ex am ck em "
+    "nc he ab ke oc pl sc ig ee ag ot op im th bl od ha mi cl ni so ur sh ef ep id mo nf no tt us eb dd be sp cr su va fo gr "
+    "ul oo tc xt rc ls os pi cc ty ai"
+)
+_COMMON_PAIRS: Final = frozenset(_COMMON.split())
+"""Three of four pairs of letters in file names are among these 150."""
+
+
+_DECODERS: Final[dict[str, Callable[[str], bytes]]] = {
+    "base32": lambda text: base64.b32decode(text + "=" * (-len(text) % 8), casefold=True),
+    "base85": base64.b85decode,
+    "ascii85": lambda text: base64.a85decode(text.removeprefix("<~").removesuffix("~>")),
+}
+"""Besides base64, which is accepted: encodings in which key material is recognised and refused."""
 
 
 class RedactedError(Exception):
@@ -105,8 +140,14 @@ def describe_secret(value: str) -> str | None:
     if decoded is not None:
         inner = _kind_of(trimmed(decoded.decode("utf-8", "replace")))
         return f"{inner or 'a key or a certificate'} in base64"
-    if _HEXADECIMAL.fullmatch(_WRAPPING.sub("", text)):
+    compact = _WRAPPING.sub("", text)
+    if _HEXADECIMAL.fullmatch(compact):
         return "a key or a certificate in hexadecimal"
+    for (name, decode), content in itertools.product(_DECODERS.items(), (compact, text)):
+        with contextlib.suppress(ValueError):
+            data = decode(content)
+            if is_der(data) or _kind_of(trimmed(data.decode("utf-8", "replace"))) is not None:
+                return f"a key or a certificate in {name}"
     if _MEMBER.search(text) or any(decode_base64(word) is not None for word in _QUOTING.split(text)):
         return "a text with a key in it"
     if _CONTROL.search(text):
@@ -187,7 +228,7 @@ def redact(text: str) -> str:
     if "://" in text:
         text = _NO_PORT.sub(rf"\1{_CUT}", text)
         text = _QUERY.sub(rf"\1{_CUT}", text)
-    return _RUN.sub(_without_base64, text)
+    return _without_random(_RUN.sub(_without_base64, text))
 
 
 def redact_value(value: str) -> str:
@@ -199,26 +240,69 @@ def redact_value(value: str) -> str:
 
 
 def _without_base64(match: re.Match[str]) -> str:
-    return REMOVED if _looks_random(match[0]) else match[0]
+    return REMOVED if _PREFIX.match(match[0]) or _HEXADECIMAL.match(match[0]) else match[0]
 
 
-def _looks_random(run: str) -> bool:
-    """Whether a run of base64 characters is no word and no path: upper case, lower case and digits alternate in it.
+def shown_name(path: str) -> str:
+    """A path for a message, unless it may be a secret given by mistake: then no more than its length.
 
-    Of random base64 characters every second one is of another class than the one before it. In words and in names made
-    of words it is less than every third, and a path has a separator every few characters.
+    No component of a path has more than 255 bytes, and of names without words only hashes and UUIDs are common.
     """
-    if _PREFIX.match(run) or _HEXADECIMAL.match(run):
-        return True
-    run = run.split(maxsplit=1)[0]
-    letters = "".join(character for character in run if character not in _PATH_SEPARATORS)
-    if len(letters) < 24 or (len(run) - len(letters)) * 10 > len(run):
-        return False
-    classes = [(letter.isupper(), letter.isdigit()) for letter in letters]
-    changes = sum(one != other for one, other in itertools.pairwise(classes))
-    return len({*classes} & {(False, False), (True, False), (False, True)}) == 3 and changes * 3 > len(
-        letters
+    name = _HASH.sub("", path)
+    digits = sum(map(str.isdigit, name))
+    hidden = (
+        any(len(part.encode("utf-8", "replace")) > _LONGEST_COMPONENT for part in path.split("/"))
+        or (digits > _MOST_DIGITS and 2 * digits > len(name))
+        or len(_OCTET.findall(name)) > _MOST_OCTETS
+        or len(_SYMBOLS.intersection(path)) > _MOST_SYMBOLS
+        or _random_stretches(name)
     )
+    return f"[name of {len(path)} characters, not shown]" if hidden else path
+
+
+def _random_stretches(text: str) -> list[tuple[int, int]]:
+    """Where a text looks random: 17 of 24 neighbouring pairs of characters are unusual in names and sentences.
+
+    Pairs of digits, of equal characters and with a separator do not count. In base32, base64, base85 and hexadecimal five of six pairs are
+    unusual; 99 of 100 file names have fewer than 16 unusual pairs among any 24.
+    """
+    pairs: list[tuple[int, bool]] = []
+    for at, (one, two) in enumerate(itertools.pairwise(text)):
+        if one == two or one in _SEPARATORS or two in _SEPARATORS or (one.isdigit() and two.isdigit()):
+            continue
+        if not (one.isalpha() and two.isalpha()):
+            if one.isalnum() or two.isalnum():
+                pairs.append((at, True))
+        elif one.isascii() and two.isascii() and not (one.islower() and two.isupper()):
+            pairs.append((at, (one + two).lower() not in _COMMON_PAIRS))
+    stretches: list[tuple[int, int]] = []
+    unusual = sum(odd for _, odd in pairs[: _WINDOW - 1])
+    for oldest, (_, odd) in enumerate(pairs[_WINDOW - 1 :]):
+        unusual += odd
+        if unusual >= _UNUSUAL:
+            places = [at for at, is_odd in pairs[oldest : oldest + _WINDOW] if is_odd]
+            if stretches and places[0] <= stretches[-1][1]:
+                places[0] = stretches.pop()[0]
+            stretches.append((places[0], places[-1] + 2))
+        unusual -= pairs[oldest][1]
+    return stretches
+
+
+def _without_random(text: str) -> str:
+    """The text without the words that look random."""
+    masked = _HEX_WORD.sub(lambda match: " " * len(match[0]), text)
+    stretches = _random_stretches(masked)
+    if not stretches:
+        return text
+    parts: list[str] = []
+    done = 0
+    for word in _WORD.finditer(text):
+        if any(first < word.end() and word.start() < last for first, last in stretches):
+            between = text[done : word.start()]
+            if not parts or between.strip():
+                parts += [between, REMOVED]
+            done = word.end()
+    return "".join((*parts, text[done:]))
 
 
 def split_address(url: object) -> SplitResult | None:

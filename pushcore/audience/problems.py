@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from ..redaction import RedactedError, redact_value
+from ..redaction import RedactedError, redact_value, shown_name
 from ..results import Verdict
 
 MAX_SHOWN: Final = 160
@@ -66,8 +66,9 @@ def read_small(path: str, expected: str, limit: int, *, name: str | None = None)
         problem = explain(error)
     else:
         problem = ""
+    name = name or shown_name(path)
     if problem:  # outside the handler: its exception contains the path, which may be a secret
-        raise BadInput(f"{name or path} cannot be read ({problem}); expected {expected}")
+        raise BadInput(f"{name} cannot be read ({problem}); expected {expected}")
     if len(data) > limit:
-        raise BadInput(f"{name or path} has more than {limit} bytes; expected {expected}")
+        raise BadInput(f"{name} has more than {limit} bytes; expected {expected}")
     return data

@@ -17,6 +17,7 @@ from hashlib import blake2b
 from typing import IO, Any, Final, cast
 from urllib.parse import urlsplit
 
+from ..redaction import shown_name
 from .problems import BadInput, printable
 
 AHEAD: Final = 4 * 1024 * 1024
@@ -109,7 +110,7 @@ def shown_path(path: str) -> str:
         except ValueError:  # an invalid host
             return f"{printable(path.partition('://')[0])}://…"
         path = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-    return printable(path)
+    return printable(shown_name(path))
 
 
 def open_object(url: str) -> tuple[IO[bytes], int, Callable[[], tuple[object, ...]]]:

@@ -12,7 +12,7 @@ import pushcore
 
 from ..audience.problems import BadInput, explain, printable
 from ..errors import ConfigurationError, JournalError
-from ..redaction import redact
+from ..redaction import redact, shown_name
 from .commands.campaign import campaign
 from .commands.channels import channels
 from .commands.check import check
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return INCOMPLETE
     except OSError as error:
-        return _complain(f"{error.filename or 'the system'}: {explain(error)}", INCOMPLETE)
+        return _complain(f"{shown_name(str(error.filename or 'the system'))}: {explain(error)}", INCOMPLETE)
     except Exception as error:
         text = f"{type(error).__name__}: {error}"
         return _complain(f"internal failure, please report it: {text}", INCOMPLETE)

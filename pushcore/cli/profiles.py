@@ -20,7 +20,7 @@ from typing import Any, Final
 import click
 
 from ..audience.problems import BadInput, printable, read_small, shown
-from ..redaction import describe_secret
+from ..redaction import describe_secret, shown_name
 from .origins import SETTINGS_FILE, nearest
 from .sections import Function, Option, add, section
 
@@ -48,7 +48,7 @@ def _remember(context: click.Context, parameter: click.Parameter, value: str | N
     config, profile = given["config"], given["profile"]
     if config is not None:
         context.default_map = read_settings(config, profile, context)
-        context.meta[SETTINGS_FILE] = printable(config)
+        context.meta[SETTINGS_FILE] = printable(shown_name(config))
     elif profile is not None:
         raise BadInput("--profile needs --config FILE")
 
@@ -80,7 +80,7 @@ def read_settings(path: str, profile: str | None, context: click.Context) -> Set
     Raises:
         BadInput: it cannot be read, has no such profile, or holds what is no option of any command.
     """
-    name = printable(path)
+    name = printable(shown_name(path))
     try:
         document = tomllib.loads(read_small(path, _EXPECTED, MAX_FILE).decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:

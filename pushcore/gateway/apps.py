@@ -17,7 +17,7 @@ from ..http2.tls import ApnsCertificate, client_context
 from ..key_material import password_in
 from ..models.apns import PUSH_TYPES
 from ..payloads.devices import APNS, FCM
-from ..redaction import describe_secret
+from ..redaction import describe_secret, shown_name
 from .config import ApnsSection, AppSection, ExpoSection, FcmSection, FleetSection, Place, blamed_on, nowhere
 from .expo.forward import URL as EXPO_URL
 from .expo.forward import ExpoService
@@ -257,7 +257,7 @@ def read_line(path: str, what: str) -> str:
     """The one line of a file. Raises `BadInput` when it is more, less or not of printable ASCII."""
     text = read_small(path, what, 4096).decode("ascii", "replace").strip()
     if not text or not text.isascii() or not text.isprintable() or " " in text:
-        raise BadInput(f"{path} is not {what}; expected one line of printable ASCII")
+        raise BadInput(f"{shown_name(path)} is not {what}; expected one line of printable ASCII")
     return text
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from ..audience.problems import BadInput, printable, read_small, shown
-from ..redaction import describe_secret
+from ..redaction import describe_secret, shown_name
 from .config import GatewayConfig
 
 MAX_FILE: Final = 4 * 1024 * 1024
@@ -35,7 +35,7 @@ def read_config(path: str | os.PathLike[str]) -> GatewayConfig:
     Raises:
         BadInput: the file cannot be read or has a mistake; one sentence with its line.
     """
-    name = printable(os.fspath(path))
+    name = printable(shown_name(os.fspath(path)))
     text = _decode(read_small(os.fspath(path), "a TOML file", MAX_FILE), name)
     try:
         content = tomllib.loads(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import re
@@ -230,3 +231,28 @@ async def test_h2load(profile: str, tmp_path: Path) -> None:
         assert int(match[1]) >= (5000 - 2 * 99 if profile == "strict" else 5000)
         assert fake.counts == {(200, ""): int(match[1])}
         assert len(fake.received) == (1000 if profile == "strict" else 0)
+
+
+@pytest.mark.parametrize("option", ["--certs", "--faults", "--registry", "--control-token-file"])
+@pytest.mark.parametrize("encoding", ["pem", "base32", "base64", "base85", "ascii85", "json", "hex"])
+def test_a_key_in_the_place_of_a_path_is_not_repeated(
+    option: str, encoding: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = bytes(range(7, 251))
+    texts = {
+        "pem": f"-----BEGIN PRIVATE KEY-----\n{base64.encodebytes(data).decode()}-----END PRIVATE KEY-----\n",
+        "base32": base64.b32encode(data[:120]).decode(),
+        "base64": base64.b64encode(data).decode(),
+        "base85": base64.b85encode(data).decode(),
+        "ascii85": base64.a85encode(data).decode(),
+        "json": json.dumps({"private_key": base64.b64encode(data).decode()}),
+        "hex": data.hex(),
+    }
+    places = {"--certs": str(tmp_path / "certs"), option: texts[encoding]}
+    with pytest.raises(SystemExit) as ended:
+        main(["apns", *(f"{name}={value}" for name, value in places.items())])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert f"argument {option}: {len(texts[encoding])} characters that do not look like a path" in said
+    assert texts[encoding][40:56] not in said
+    assert not list(tmp_path.iterdir())

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import random
+import re
 from collections.abc import Callable
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pushcore.arguments import shown
 from pushcore.audience.problems import shown as shown_of_a_file
+from pushcore.auth.provider_token import ApnsKey
 from pushcore.auth.service_account import ServiceAccount
 from pushcore.errors import ConfigurationError, JournalError, PushcoreError
 from pushcore.fcm.client import FcmClient
 from pushcore.http2.proxy import Proxy
 from pushcore.journal.journal import JournalView
 from pushcore.queue.errors import QueueRefused
-from pushcore.redaction import REMOVED, describe_address, describe_secret, redact, redact_value
-from tests.support.key_material import BROKEN, FORMS, given_materials, leaks, materials
+from pushcore.redaction import REMOVED, describe_address, describe_secret, redact, redact_value, shown_name
+from tests.support.key_material import BROKEN, FORMS, ec_key, given_materials, leaks, materials, told
 from tests.unit.test_arguments import ACCOUNT
 
 PATHS = (
@@ -244,3 +248,65 @@ def test_exceptions_that_quote_input_are_filtered(error: type[PushcoreError]) ->
 )
 def test_a_password_without_a_host_and_one_in_a_query_are_removed(text: str, expected: str) -> None:
     assert redact(text) == expected
+
+
+def base85_in_lines(data: bytes) -> str:
+    """As editors wrap it."""
+    text = base64.b85encode(data).decode()
+    return "\\n".join(text[at : at + 64] for at in range(0, len(text), 64))
+
+
+ENCODINGS: dict[str, Callable[[bytes], str]] = {
+    "base32": lambda data: base64.b32encode(data).decode(),
+    "base32 in small letters": lambda data: base64.b32encode(data).decode().lower().rstrip("="),
+    "base32 in groups": lambda data: " ".join(re.findall(".{1,8}", base64.b32encode(data).decode())),
+    "base32 in a shell's quotes": lambda data: f"$'{base64.b32encode(data).decode()}'",
+    "base85": lambda data: base64.b85encode(data).decode(),
+    "base85 in lines": base85_in_lines,
+    "ascii85": lambda data: base64.a85encode(data).decode(),
+    "ascii85 of Adobe": lambda data: base64.a85encode(data, adobe=True).decode(),
+    "hexadecimal": bytes.hex,
+    "hexadecimal with colons": lambda data: data.hex(":"),
+    "hexadecimal with blanks": lambda data: data.hex(" "),
+    "decimal": lambda data: str(int.from_bytes(data)),
+    "a list": lambda data: str(list(data)),
+    "escapes": lambda data: "".join(f"\\{byte:03o}" for byte in data),
+    "for URLs": lambda data: "".join(f"%{byte:02x}" for byte in data),
+    "base64 of gzip": lambda data: base64.b64encode(gzip.compress(data, mtime=0)).decode(),
+    "base64 backwards": lambda data: base64.b64encode(data).decode()[::-1],
+    "a long word": lambda data: "secret" * 50,
+}
+"""Texts that no file name looks like."""
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("kind", ["p8", "DER", "random"])
+def test_a_key_in_any_encoding_is_not_shown_as_a_path(encoding: str, kind: str) -> None:
+    der = ec_key().private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    data = {"p8": materials()["p8"].encode(), "DER": der, "random": random.Random(4).randbytes(48)}[kind]
+    text = ENCODINGS[encoding](data)
+    with pytest.raises(ConfigurationError) as caught:
+        ApnsKey.from_file(text, key_id="ABC123DEFG", team_id="TEAM123456")
+    said = told(caught.value)
+    assert not [text[at : at + 12] for at in range(len(text) - 12) if text[at : at + 12] in said]
+    for shown_path in (shown_name(text), shown_name(f"/etc/keys/{text}")):
+        assert shown_path.startswith("[name of ")
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_path_is_shown(path: str) -> None:
+    assert shown_name(path) == path
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name"), [("base32", "base32"), ("base85", "base85"), ("ascii85 of Adobe", "ascii85")]
+)
+def test_a_key_in_other_encodings_is_named(encoding: str, name: str) -> None:
+    for text in (materials()["p8"], materials()["service account"]):
+        assert describe_secret(ENCODINGS[encoding](text.encode())) == f"a key or a certificate in {name}"
+
+
+def test_words_that_look_random_are_removed_from_messages() -> None:
+    text = base64.b32encode(random.Random(1).randbytes(40)).decode()
+    assert redact(f"there is no {text} here") == f"there is no {REMOVED} here"
+    assert redact(f"'{text[:40]} {text[40:]}' is none") == f"'{REMOVED}' is none"

@@ -10,6 +10,7 @@ from typing import IO, Final, TextIO, cast
 
 from ...audience.problems import BadInput, explain, printable
 from ...models.tokens import TokenKind, recognise
+from ...redaction import shown_name
 from ..streams import NamedFile
 
 BUFFER: Final = 256 * 1024
@@ -28,7 +29,7 @@ def open_bytes(path: str, purpose: str) -> tuple[IO[bytes], str]:
     Raises:
         BadInput: it cannot be written.
     """
-    name = "the standard output" if path == "-" else printable(path)
+    name = "the standard output" if path == "-" else printable(shown_name(path))
     try:
         raw = NamedFile(1, name, closefd=False) if path == "-" else NamedFile(path, name)
     except OSError as error:
@@ -53,13 +54,14 @@ def open_unchanged(path: str, purpose: str) -> tuple[IO[bytes], str]:
     """As `open_bytes`, but what the file holds stays until it is truncated."""
     if path == "-":
         return open_bytes(path, purpose)
+    name = printable(shown_name(path))
     try:
-        raw = NamedFile(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666), printable(path))
+        raw = NamedFile(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666), name)
     except OSError as error:
         raise BadInput(
-            f"{printable(path)} cannot be written ({explain(error)}); expected a file for {purpose}"
+            f"{name} cannot be written ({explain(error)}); expected a file for {purpose}"
         ) from None
-    return io.BufferedWriter(raw, BUFFER), printable(path)
+    return io.BufferedWriter(raw, BUFFER), name
 
 
 def refuse_same_file(output: str, *inputs: str | None, purpose: str = "the results") -> None:

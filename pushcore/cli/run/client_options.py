@@ -26,7 +26,7 @@ from ...payloads.apns_rows import RowDefaults
 from ...payloads.devices import APNS, FCM
 from ...payloads.formats import AUTO, PayloadFiles
 from ...payloads.template import Template
-from ...redaction import describe_secret
+from ...redaction import describe_secret, shown_name
 from ...requests import build_one
 from ...results import Result
 
@@ -382,8 +382,8 @@ def read_password(path: str, option: str, description: str) -> bytes:
 
 
 def _name_of(option: str, source: str) -> str | None:
-    """What stands in messages for a value that is a key or a certificate itself; None for the path of a file."""
-    return None if describe_secret(source) is None else option
+    """What stands in messages for a value that is, or may be, a key or a certificate itself; None for the path of a file."""
+    return None if describe_secret(source) is None and shown_name(source) == source else option
 
 
 def _name_in(url: str) -> tuple[str | None, bool]:
