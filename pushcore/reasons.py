@@ -162,7 +162,8 @@ class ReasonTable:
     Args:
         rows: one for each documented word.
         by_status: the rows of a status alone. A key from 100 on is that status, a smaller one its hundreds.
-        exact: whether a word counts only with its own status; otherwise any status of the same hundreds will do.
+        exact: whether a word counts only with its own status, as one that drops the token always does; otherwise any status of
+            the same hundreds will do.
     """
 
     __slots__ = ("_by_status", "_exact", "rows")
@@ -177,7 +178,8 @@ class ReasonTable:
         row = self.rows.get(word) if word is not None else None
         if row is None or status is None or not row.status or row.status == status:
             return row
-        return None if self._exact or row.status // 100 != status // 100 else row
+        exact = self._exact or row.verdict is UNREGISTERED  # no other pair may drop a token
+        return None if exact or row.status // 100 != status // 100 else row
 
     def of_status(self, status: int | None) -> Reason:
         """The row of a status alone. Without a status, or with one that is no answer's, it is UNKNOWN's."""

@@ -352,7 +352,7 @@ class ApnsDispatcher(Dispatcher[Notification]):
         """The result of a finished exchange that is no success, by one of Apple's tables.
 
         Apple's rejections have a JSON body with a reason. Any other response, with a status below 400 too, is not
-        Apple's, and a 410 drops no token without a reason of Apple's or Apple's timestamp beside a new one.
+        Apple's, and a 410 drops no token without one of Apple's reasons for 410, or Apple's timestamp beside a new reason.
         """
         status, error = exchange.status, exchange.error
         if error is not None and not isinstance(error, ResponseTooLarge):
@@ -360,7 +360,7 @@ class ApnsDispatcher(Dispatcher[Notification]):
         reason, timestamp = read_error(exchange.data) if status >= 400 and error is None else (None, None)
         detail = None
         if reason is None or (
-            timestamp is None
+            (timestamp is None or reason in table.rows)
             and table.find(status, reason) is None
             and table.of_status(status).verdict is Verdict.UNREGISTERED
         ):

@@ -145,6 +145,7 @@ _NARROW_QUOTAS: Final = (
         replace(REASONS["QUOTA_EXCEEDED"], advice="Send to this topic later.", scope="topic"),
     ),
 )
+_DEAD_TO_APNS: Final = ("Unregistered", "ExpiredToken")
 _TOKEN_FIELDS: Final = frozenset({"message.token", "message.fid"})
 _TOO_LARGE_TEXT: Final = re.compile(r"message is too big", re.IGNORECASE)
 _DEAD_TEXT: Final = "The registration token is not a valid FCM registration token"
@@ -252,11 +253,9 @@ _read_cached = lru_cache(maxsize=256)(_read)
 def _row(status: int, message: str, details: _Details, text: str) -> Reason:
     code = details.code
     if 400 <= status < 500:
-        # A dead token: Google's own word, or APNs' for it. An INVALID_ARGUMENT that blames the token is no proof.
-        if code == "UNREGISTERED":
-            return REASONS[code]
-        if code == "INVALID_ARGUMENT":
-            if details.apns_status == 410:
+        # A dead token by APNs' word for it. An INVALID_ARGUMENT that blames the token is no proof.
+        if code == "INVALID_ARGUMENT" and status == 400:
+            if details.apns_status == 410 and details.apns_reason in _DEAD_TO_APNS:
                 return DEAD_TOKEN
             if details.fields & _TOKEN_FIELDS or message.rstrip(". ") == _DEAD_TEXT:
                 return SUSPECT_TOKEN

@@ -201,7 +201,7 @@ def test_a_response_that_is_not_apples_is_named_as_such(
         )
 
 
-@pytest.mark.parametrize("reason", ["no_such_route", "unregistered", "BadDeviceToken", "<b>gone</b>"])
+@pytest.mark.parametrize("reason", ["no_such_route", "unregistered", "<b>gone</b>"])
 @pytest.mark.parametrize("dated", [False, True])
 def test_a_410_with_another_reason_drops_a_token_only_with_apples_timestamp(
     reason: str, dated: bool, monkeypatch: pytest.MonkeyPatch
@@ -220,6 +220,22 @@ def test_a_410_with_another_reason_drops_a_token_only_with_apples_timestamp(
     else:
         assert (result.verdict, result.reason) == (Verdict.MISCONFIGURED, "UnexpectedResponse")
         assert "a proxy, a wrong URL?): 410 with " in str(result.detail)
+
+
+@pytest.mark.parametrize("reason", [row.name for row in REASONS.values()])
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 410, 413, 429, 500])
+def test_a_token_is_dropped_for_a_reason_with_its_own_status_alone(
+    reason: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = {"reason": reason, "timestamp": 1_795_984_895_000}
+    Server(monkeypatch, lambda n: (status, {}, orjson.dumps(document)))
+
+    async def send() -> Result:
+        async with client_of() as client:
+            return await client.send(push())
+
+    result = run(send())
+    assert result.drop_token is (status == 410 and reason in ("Unregistered", "ExpiredToken"))
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])

@@ -27,7 +27,7 @@ from pushcore.fcm.errors import (
     read_retry_after,
     verdict_for,
 )
-from pushcore.reasons import UNEXPECTED, UNEXPECTED_SUCCESS, UNNAMED, Reason
+from pushcore.reasons import UNEXPECTED, UNEXPECTED_SUCCESS, UNNAMED, lookup
 from pushcore.results import Result, Verdict
 
 GOOGLE = "type.googleapis.com/google."
@@ -426,12 +426,30 @@ def test_an_error_may_have_32_details(others: int, verdict: Verdict) -> None:
     assert read_error(404, content).verdict is verdict
 
 
-@pytest.mark.parametrize(
-    ("status", "row"), [(399, None), (400, REASONS["UNREGISTERED"]), (499, REASONS["UNREGISTERED"])]
-)
-def test_a_dead_token_comes_with_a_status_of_the_client(status: int, row: Reason | None) -> None:
+@pytest.mark.parametrize("status", range(399, 600))
+def test_unregistered_drops_a_token_with_404_alone(status: int) -> None:
     failure = read_error(status, body(status, "NOT_FOUND", "", fcm("UNREGISTERED")))
-    assert failure.row is (UNEXPECTED if row is None else row)
+    assert (failure.verdict is Verdict.UNREGISTERED) is (status == 404)
+    row = lookup("fcm", status, "UNREGISTERED")
+    assert (row.verdict is Verdict.UNREGISTERED) is (status == 404)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 410, 429, 500])
+@pytest.mark.parametrize("apns_status", [400, 403, 404, 410, 429])
+@pytest.mark.parametrize("reason", ["Unregistered", "ExpiredToken", "BadDeviceToken", "TooManyRequests", ""])
+def test_apns_410_drops_a_token_with_400_and_its_own_reasons_alone(
+    status: int, apns_status: int, reason: str
+) -> None:
+    answer = body(status, "INVALID_ARGUMENT", "?", fcm("INVALID_ARGUMENT"), apns(apns_status, reason))
+    dead = status == 400 and apns_status == 410 and reason in ("Unregistered", "ExpiredToken")
+    assert (read_error(status, answer).verdict is Verdict.UNREGISTERED) is dead
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 410, 429, 500])
+def test_a_token_is_suspect_with_400_alone(status: int) -> None:
+    blame = bad("message.token", "Invalid registration token")
+    answer = body(status, "INVALID_ARGUMENT", "?", fcm("INVALID_ARGUMENT"), blame)
+    assert not read_error(status, answer).row.suspect
 
 
 def test_an_apns_error_without_a_status_is_still_the_cause() -> None:
