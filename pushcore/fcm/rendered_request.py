@@ -69,7 +69,7 @@ def build_rendered(
                     shape = pair.alerting if form.alerting else pair.silent
                 token = push.token
                 if push.fid is None and type(token) is str:
-                    if ":" not in token:
+                    if len(token) < 23 or (token[22] != ":" and token[11] != ":"):
                         check_token(token)
                     target = _dumps(token)
                 else:

@@ -168,8 +168,10 @@ class FcmRequestBuilder:
                     elif token is None:
                         check_one_target(push)
                     else:
-                        if ":" not in token:
-                            check_token(token)
+                        if len(token) < 23 or (token[22] != ":" and token[11] != ":"):
+                            check_token(
+                                token
+                            )  # another form than that of today's tokens and of the first ones
                         message["token"] = token
                     data = push.data
                     if data is not None:

@@ -13,6 +13,12 @@ from typing import Final
 APNS_BYTES: Final = 32
 """Bytes of an APNs token today."""
 
+PREFIX: Final = (
+    r"(?i:ios|apns|apple|iphone|ipad|android|fcm|gcm|firebase|google|expo|web|push|bearer|authorization|key"
+    r"|(?:(?:device|registration|push|user|ios|android|apns|fcm|gcm|firebase)[_ -]?)?(?:token|id)|device)\s*[:=|]+"
+)
+"""What programs write in front of a token. The part of Google's tokens before the colon is random, and longer."""
+
 _BEFORE_SEPARATORS: Final = (
     (
         r"\{\s*length\s*=\s*[0-9]+\s*,\s*bytes\s*=.*",
@@ -27,6 +33,11 @@ _BEFORE_SEPARATORS: Final = (
     (r".*(?:\.\.\.|\u2026).*", "is cut short"),
     (r"0x[0-9a-f]+", 'begins with "0x"'),
     (r"[a-z_ -]*token\s*[=:].+", "has the name of a field in front of it"),
+    (
+        r"(?:(?:proxy-)?authorization\s*[:=].*|(?:bearer|basic|key)[\s:=]+.+)",
+        "begins like an Authorization header: leave that out",
+    ),
+    (rf"{PREFIX}.+", "has the name of a platform or a field in front of it: leave that out"),
     (r"/topics/.*", "is the name of a topic"),
     (r"[a-z][a-z0-9+.-]*://.*", "is a URL"),
     (r"[^%]*%[0-9a-f]{2}.*", "is percent-encoded, as in a URL"),
@@ -50,7 +61,7 @@ _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{42,}={0,2}", re.ASCII)
 _BAD_CHARACTER: Final = re.compile(r"[^!-~]|[\"'`<>{},;%\\]")
 _NOT_FCM: Final = re.compile(r"[^A-Za-z0-9_:.~+/=-]|=(?!=*$)")
 """A character of neither base64 nor a URL's path, or padding before the end: Google's tokens have travelled in paths."""
-_USUAL: Final = re.compile(r"[\w-]{11,64}:[\w-]{64,}", re.ASCII)
+_USUAL: Final = re.compile(rf"(?!{PREFIX})[\w-]{{11,64}}:[\w-]{{64,}}", re.ASCII)
 _REGISTRATION: Final = re.compile(r"(?<![\w-])[\w-]{11,64}:APA91b[\w-]{64,}(?![\w-])", re.ASCII)
 
 

@@ -15,7 +15,7 @@ from typing import Final
 
 import orjson
 
-from .token_forms import is_base64, mistaken_form, mistaken_registration
+from .token_forms import PREFIX, is_base64, mistaken_form, mistaken_registration
 
 MAX_TOKEN: Final = 4096
 """Characters of a token. None is documented to be so long; this bounds what we look at."""
@@ -37,7 +37,8 @@ ANDROID_WORDS: Final = ("android", "fcm")
 _HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2})+", re.ASCII)
 _FID: Final = re.compile(r"[cdef][A-Za-z0-9_-]{21}", re.ASCII)
 REGISTRATION: Final = re.compile(
-    r"[A-Za-z0-9_-]{1,64}:(?:APA91b[A-Za-z0-9_-]+|[A-Za-z0-9_-]{64,})"  # today's, with an installation id in front
+    rf"(?:[A-Za-z0-9_-]{{22}}:|(?!{PREFIX})[A-Za-z0-9_-]{{1,64}}:)"  # an installation id, which today's have, or another
+    r"(?:APA91b[A-Za-z0-9_-]+|[A-Za-z0-9_-]{64,})"
     r"|APA91b[A-Za-z0-9_-]{64,}",  # the oldest ones, without
     re.ASCII,
 )

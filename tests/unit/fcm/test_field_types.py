@@ -331,7 +331,7 @@ def test_mistyped_tokens_of_the_legacy_api(form: str, words: str) -> None:
 def test_a_token_with_a_second_colon_is_refused_alone_and_never_dropped(form: str) -> None:
     """Among others it is sent, since the accepted path does not count colons; then Google's answer is not believed."""
     wrong = Message(token=form.format(TOKEN))
-    assert "colon" in refused(wrong) or "':'" in refused(wrong) or "name of a field" in refused(wrong)
+    assert "colon" in refused(wrong) or "':'" in refused(wrong) or "in front of it" in refused(wrong)
     exchange = build(to())
     assert isinstance(exchange, Exchange)
     exchange.status = 404
@@ -376,3 +376,26 @@ def test_mistaken_tokens_are_found_when_the_source_fails() -> None:
     with pytest.raises(OSError, match="the disk"):
         requests().build(source(), Message, lambda _: None, 1.0, exchanges, rejected)
     assert (len(exchanges), len(rejected)) == (10, 1)
+
+
+@pytest.mark.parametrize("count", [1, 2, 40])
+@pytest.mark.parametrize(
+    "token",
+    [
+        *(f"{prefix}:{'0123456789abcdef' * 4}" for prefix in ("ios", "apns", "device_token")),
+        *(f"{prefix}:{TOKEN}" for prefix in ("android", "fcm", "registration_token")),
+        *(f"{prefix}:{TOKEN.partition(':')[2]}" for prefix in ("android", "fcm")),
+        *(f"Bearer {TOKEN}", f'"{TOKEN}"', TOKEN.replace(":", "%3A")),
+    ],
+)
+def test_a_token_with_something_in_front_is_not_sent(token: str, count: int) -> None:
+    """Alone, and in a burst, whose tokens are checked together."""
+    tokens = [TOKEN] * count
+    tokens[count // 2] = token
+    exchanges: list[Exchange] = []
+    rejected: list[Result] = []
+    pushes = [Message(token=each, data={"a": "b"}) for each in tokens]
+    assert requests().build(iter(pushes), Message, lambda exchange: None, 1.0, exchanges, rejected) is END
+    assert len(exchanges) == count - 1
+    assert [str(result.detail)[:10] for result in rejected] == ["the token "]
+    assert [result.verdict.value for result in rejected] == ["INVALID"]

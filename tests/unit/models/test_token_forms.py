@@ -84,3 +84,44 @@ def test_shapes_that_google_may_begin_to_use_pass(token: str) -> None:
 def test_long_texts_are_told_at_once(text: str) -> None:
     mistaken_form(text)
     unlike_apns(text)
+
+
+PREFIXES = ("ios", "apns", "APNS", "Apple", "android", "Android", "fcm", "gcm", "firebase", "push", "device")
+FIELDS = (
+    "token",
+    "deviceToken",
+    "device_token",
+    "registration_token",
+    "registration-token",
+    "push token",
+    "id",
+)
+
+
+@pytest.mark.parametrize("prefix", [*PREFIXES, *FIELDS])
+@pytest.mark.parametrize("sign", [":", ": ", "=", " = ", "|", "::"])
+def test_a_name_in_front_of_a_token_is_named(prefix: str, sign: str) -> None:
+    for token in (APNS, FCM, FID):
+        text = f"{prefix}{sign}{token}"
+        for told in (unlike_fcm(text), unlike_apns(text)):
+            assert "in front of it" in told
+        assert recognise(text).kind is TokenKind.UNKNOWN
+        assert "in front of it" in recognise(text).reason
+
+
+@pytest.mark.parametrize(
+    "before", ["Bearer ", "bearer:", "Basic ", "Authorization: Bearer ", "authorization=", "key=", "key "]
+)
+def test_the_beginning_of_a_header_in_front_of_a_token_is_named(before: str) -> None:
+    for token in (APNS, FCM):
+        for told in (unlike_fcm(before + token), unlike_apns(before + token)):
+            assert told == "begins like an Authorization header: leave that out"
+
+
+@pytest.mark.parametrize("quote", ['"{}"', "'{}'", "`{}`", "“{}”", "«{}»", '\\"{}\\"', '["{}"]'])
+def test_quoted_and_percent_encoded_tokens_are_named(quote: str) -> None:
+    for token in (APNS, FCM):
+        text = quote.format(token)
+        assert unlike_fcm(text)
+        assert unlike_apns(text)
+    assert unlike_fcm(FCM.replace(":", "%3A")) == "is percent-encoded, as in a URL"
