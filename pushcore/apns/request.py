@@ -10,7 +10,7 @@ import binascii
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from ..arguments import check, kind, shown
 from ..http2.exchange import NO_FIELDS, Exchange, Sink
 from ..http2.headers import Field, HeaderTemplate
 from ..models.apns import ENVIRONMENTS, PUSH_TYPES, Aps, Notification, PushType
-from ..models.apns_check import INVISIBLE, idle_parts, moments_problem
+from ..models.apns_check import INVISIBLE, idle_parts, mistyped_parts, moments_problem
 from ..models.json_values import json_problem
 from ..models.times import expiration_problem, lifetime_seconds, unix_seconds
 from ..models.tokens import unlike_apns
@@ -225,12 +225,10 @@ class ApnsRequestBuilder:
             if len(self._kinds) >= MAX_KINDS:
                 self._kinds.clear()
             template_and_limit = self._kinds[key] = self._new_kind(*key)
-            if type(push.payload) is dict:  # the first of its kind: a check of every push would cost too much
-                for text in idle_parts(push.payload, push.push_type):
-                    warn_once(f"a payload for APNs: {text}")
-                problem = json_problem(push.payload, "payload")
-                if problem:
-                    warn_once(f"a payload for APNs: {problem}")
+            for text in _doubts(
+                push
+            ):  # about the first of its kind: a check of every push would cost too much
+                warn_once(f"a payload for APNs: {text}")
         return (*key, environment, *template_and_limit)
 
     def _check_payload(self, payload: Any, body: bytes, push_type: str | PushType) -> None:
@@ -347,6 +345,22 @@ def _invalid_field(
     return InvalidPush(None, f"a field has a wrong type: {error}")
 
 
+def _doubts(push: Notification) -> Iterator[str]:
+    """What in the payload of a push does nothing, or is of a wrong type. An `Aps` has been checked."""
+    payload: Any = push.payload
+    if type(payload) is bytes:
+        try:
+            payload = orjson.loads(payload)
+        except orjson.JSONDecodeError:
+            return
+    if type(payload) is dict:
+        yield from mistyped_parts(payload)
+        yield from idle_parts(payload, push.push_type)
+        problem = json_problem(payload, "payload")
+        if problem:
+            yield problem
+
+
 def _push_type(given: str | PushType) -> PushType:
     push_type = given if isinstance(given, PushType) else PUSH_TYPES.get(given)
     if push_type is None:
@@ -379,7 +393,8 @@ def body_of(payload: object, push_type: object = "liveactivity") -> bytes:
     """The JSON of a payload, of a Live Activity by default. Raises `InvalidPush` when it is none."""
     if isinstance(payload, Aps):
         typed = payload.to_dict()
-        problems = [sentence for sentence in idle_parts(typed, push_type) if sentence != INVISIBLE]
+        idle = [sentence for sentence in idle_parts(typed, push_type) if sentence != INVISIBLE]
+        problems = mistyped_parts(typed) + idle
         if problems:
             raise InvalidPush(None, problems[0])
         problem = json_problem(typed, "payload")

@@ -10,10 +10,12 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import orjson
 
+from ..models.apns_check import mistyped_parts
 from ..models.fcm_check import check_part
 from ..models.fcm_parts import PARTS, lasting, plain, to_json
 from ..models.fcm_values import FieldError
 from ..models.json_values import json_problem
+from ..models.warned import warn_once
 from .shapes import SHAPED, AcceptedShapes, ShapePair, shape_of_part
 
 MAX_KNOWN: Final = 1024
@@ -107,6 +109,9 @@ class EncodedParts:
         if encoded is None:
             document = orjson.loads(raw)
             check_part(name, document)
+            if name == "apns":
+                for text in mistyped_parts(document.get("payload") or {}):
+                    warn_once(f"apns.payload of a message for FCM: {text}")
             shape = shape_of_part(name, document) if name in SHAPED else None
             encoded = EncodedPart(orjson.Fragment(raw), shape)
             if b"null" in raw:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from .apns import EVENTS, NEEDED, PUSH_TYPES
+from ..arguments import kind, shown
+from .apns import EVENTS, INTERRUPTION_LEVELS, NEEDED, PUSH_TYPES
 from .times import moment_problem
 
 SHOWN: Final = ("alert", "badge", "sound")
@@ -19,6 +20,31 @@ MOMENTS: Final = ("timestamp", "stale-date", "dismissal-date")
 
 _TEXTS: Final = ("title", "subtitle", "body", "title-loc-key", "subtitle-loc-key", "loc-key")
 """The keys of an alert that the user reads."""
+
+_STRING: Final = ((str,), "a string")
+_NUMBER: Final = ((int, float), "a number")
+_OBJECT: Final = ((Mapping,), "an object")
+_STRINGS: Final = ((list, tuple), "a list of strings")
+_OF_APS: Final = {
+    "alert": ((str, Mapping), "a string or an object"),
+    "badge": _NUMBER,
+    "sound": ((str, Mapping), "a string or an object"),
+    "relevance-score": _NUMBER,
+    **dict.fromkeys(
+        ("thread-id", "category", "target-content-id", "filter-criteria", "attributes-type"), _STRING
+    ),
+    "input-push-channel": _STRING,
+    **dict.fromkeys(("content-state", "attributes"), _OBJECT),
+    "url-args": _STRINGS,
+}
+_OF_ALERT: Final = {
+    **dict.fromkeys(("title", "body"), ((str, Mapping), "a string")),
+    **dict.fromkeys(("subtitle", "launch-image", "title-loc-key", "subtitle-loc-key", "loc-key"), _STRING),
+    **dict.fromkeys(("title-loc-args", "subtitle-loc-args", "loc-args"), _STRINGS),
+}
+_OF_SOUND: Final = {"name": _STRING, "volume": _NUMBER}
+_ONES: Final = ("content-available", "mutable-content", "input-push-token")
+"""The flags that are the number 1."""
 
 INVISIBLE: Final = "no part of it is visible"
 _RELOADING: Final = ("widgets", "controls")
@@ -32,6 +58,38 @@ def moments_problem(payload: Mapping[str, Any]) -> str:
             if name in aps and (problem := moment_problem(aps[name])):
                 return f"{name} {problem}"
     return ""
+
+
+def mistyped_parts(payload: Mapping[str, Any]) -> list[str]:
+    """The values in a payload that are of another type than Apple's: devices ignore them. A sentence for each."""
+    aps = payload.get("aps")
+    return list(_mistyped_parts(aps)) if isinstance(aps, Mapping) else []
+
+
+def _mistyped_parts(aps: Mapping[str, Any]) -> Iterator[str]:
+    yield from _of_wrong_types(aps, _OF_APS, "")
+    for name, types in (("alert", _OF_ALERT), ("sound", _OF_SOUND)):
+        if isinstance(aps.get(name), Mapping):
+            yield from _of_wrong_types(aps[name], types, f"{name}.")
+    for name in _ONES:
+        value = aps.get(name)
+        if value is not None and (isinstance(value, bool) or value not in (0, 1)):
+            yield f"{name} must be the number 1, not {shown(value)}"
+    level = aps.get("interruption-level")
+    if level is not None and level not in INTERRUPTION_LEVELS:
+        yield f"interruption-level must be one of {', '.join(INTERRUPTION_LEVELS)}, not {shown(level)}"
+    score: Any = aps.get("relevance-score")
+    if type(score) in (int, float) and not 0 <= score <= 1 and aps.get("event") is None:
+        yield "relevance-score must be from 0 to 1"
+
+
+def _of_wrong_types(
+    part: Mapping[str, Any], types: Mapping[str, tuple[tuple[type, ...], str]], place: str
+) -> Iterator[str]:
+    for name, (classes, expected) in types.items():
+        value = part.get(name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, classes)):
+            yield f"{place}{name} must be {expected}, not {kind(value)}"
 
 
 def idle_parts(payload: Mapping[str, Any], push_type: object) -> list[str]:

@@ -547,10 +547,16 @@ def _priority(message: ExpoMessage) -> LegacyPriority | None:
 def _lifetime(message: ExpoMessage, now: float | None) -> float | None:
     """Seconds for which FCM may keep the message, at most its four weeks; None for its default."""
     if message.lifetime is not None:
-        return min(message.lifetime, MAX_TTL)
-    if message.expires is not None:
-        return min(max(int(message.expires - _given(now, "expiration")), 0), MAX_TTL)
-    return None
+        name, lifetime = "ttl", message.lifetime
+    elif message.expires is not None:
+        name, lifetime = "expiration", max(int(message.expires - _given(now, "expiration")), 0)
+    else:
+        return None
+    if lifetime > MAX_TTL:
+        warn_once(
+            f"the {name} of a message is more than four weeks from now, which FCM does not accept: four weeks are sent"
+        )
+    return min(lifetime, MAX_TTL)
 
 
 def _given(now: float | None, name: str) -> float:

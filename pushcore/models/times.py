@@ -1,4 +1,4 @@
-"""UNIX seconds that are none: milliseconds, or seconds from now.
+"""UNIX seconds that are none: milliseconds, seconds from now, or seconds since 2001.
 
 Each function gives the problem as the rest of a sentence, which has no value in it: the rows of a campaign that have the same
 problem are counted together.
@@ -17,6 +17,8 @@ EARLIEST: Final = 1_000_000_000
 LATEST: Final = 100_000_000_000
 """UNIX seconds of the year 5138: what is more counts something shorter than seconds."""
 
+_SINCE_2001: Final = 300_000_000
+"""Seconds from 2001, as Swift's timeIntervalSinceReferenceDate counts them, are more since July 2010, and no lifetime is so long."""
 _SHORTER: Final = ((10**17, "nanoseconds"), (10**14, "microseconds"), (LATEST, "milliseconds"))
 
 
@@ -42,8 +44,14 @@ def lifetime_seconds(lifetime: timedelta) -> float:
 def expiration_problem(seconds: float) -> str:
     """Why a moment until which something is kept cannot be meant so; empty when it can. 0 is always right."""
     if 0 < seconds < EARLIEST:
-        return "is in seconds from now: it takes UNIX seconds"
+        return _premature(seconds)
     return unit_problem(seconds)
+
+
+def _premature(seconds: float) -> str:
+    if seconds >= _SINCE_2001:
+        return "is in seconds since 2001, as Swift's reference date: it takes UNIX seconds"
+    return "is in seconds from now: it takes UNIX seconds"
 
 
 def unit_problem(seconds: float) -> str:
@@ -57,10 +65,11 @@ def unit_problem(seconds: float) -> str:
 def moment_problem(value: Any) -> str:
     """Why a value of a Live Activity cannot be a moment, which Apple reads as whole UNIX seconds; empty when it can.
 
-    A moment of the past is allowed: it removes an activity at once, or orders before all other times.
+    A moment of the past is allowed: it removes an activity at once, or orders before all other times. So are 0 and 1, which are
+    written for "before all others"; any other moment before 2001 counts in another way.
     """
-    if type(value) is int:
-        return unit_problem(value)
+    if type(value) is int or (isinstance(value, float) and 1 < value < EARLIEST):
+        return _premature(value) if 1 < value < EARLIEST else unit_problem(value)
     if isinstance(value, float) and math.isfinite(value):
         return unit_problem(value) or "is not whole: it takes UNIX seconds"
     if isinstance(value, datetime):

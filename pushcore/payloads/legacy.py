@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from ..audience.problems import BadInput
 from ..models.fcm import LegacyMessage
+from ..models.tokens import TokenKind, recognise
 
 _TARGETS: Final = ("token", "to", "registration_ids")
 _LISTING: Final = frozenset({*_TARGETS, "collapse_key", "priority", "data"})
@@ -29,6 +30,8 @@ def is_listing(content: dict[str, Any]) -> bool:
     format, `data` belongs to the app.
     """
     data = content.get("data")
+    if _is_topic(content.get("to")):
+        return False
     return content.keys() <= _LISTING and isinstance(data, dict) and any(key in data for key in _SHOWN)
 
 
@@ -44,11 +47,18 @@ def from_listing(content: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
 
 def is_legacy(content: dict[str, Any]) -> bool:
     """Whether it is a message of the legacy API: this combination of keys exists neither in v1 nor in Expo's format."""
-    keys = content.keys()
+    keys, target = content.keys(), content.get("to")
+    if _is_topic(target) or (isinstance(target, str) and recognise(target).kind is TokenKind.FCM):
+        return True
     if "registration_ids" in keys or ("notification" in keys and keys & _LEGACY_ONLY):
         return True
     expo = {"to", "data", "priority", "collapse_key"}
     return bool(keys & _LEGACY_ONLY - expo) and keys <= set(LegacyMessage.__slots__)
+
+
+def _is_topic(target: object) -> bool:
+    """Whether it is a topic as the legacy API names one; Expo knows none."""
+    return isinstance(target, str) and target.startswith("/topics/")
 
 
 def refuse_legacy(content: dict[str, Any], name: str) -> None:
@@ -64,7 +74,8 @@ def refuse_legacy(content: dict[str, Any], name: str) -> None:
     if legacy_keys:
         hints = [f"{key} is {_V1_NAMES[key]} there" for key in legacy_keys if key in _V1_NAMES]
         if any(key in legacy_keys for key in _TARGETS):
-            hints.insert(0, "the rows are the targets")
+            topic = _is_topic(message.get("to"))
+            hints.insert(0, "a topic needs no audience" if topic else "the rows are the targets")
         raise BadInput(
             f"{name} is a message of FCM's legacy API, which Google has shut down (it has {', '.join(legacy_keys)}); "
             f'expected one of its v1 API, {{"message": {{...}}}}: {", ".join(hints)}'

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from ..audience.problems import shown
 from ..models.apns import PushType, push_type_of
-from ..models.apns_check import INVISIBLE, idle_parts, is_set, shown_parts
+from ..models.apns_check import INVISIBLE, idle_parts, is_set, mistyped_parts, shown_parts
 from ..models.expo import NO_IMAGE, AndroidForm
 from ..models.fcm import camel
 from ..models.fcm_values import MAX_TTL
@@ -49,7 +49,10 @@ def apns_notices(name: str, payload: dict[str, Any], push_type: str | PushType) 
     aps = payload.get("aps")
     if isinstance(aps, dict) and _PLACEHOLDER in str(aps.get("event")):
         payload = {**payload, "aps": {**aps, "event": "end"}}  # the event with the fewest requirements
-    return [f"{name}: {notice}" for notice in idle_parts(payload, push_type)]
+    return [
+        f"{name}: {notice}"
+        for notice in (*mistyped_parts(without_placeholders(payload)), *idle_parts(payload, push_type))
+    ]
 
 
 def without_placeholders(payload: dict[str, Any]) -> dict[str, Any]:
@@ -73,7 +76,10 @@ def _of_apns_part(name: str, message: dict[str, Any]) -> list[str]:
         return [f"{name}: apns has headers and no payload.aps, which Google rejects"]
     values = {key.lower(): value for key, value in headers.items()}
     push_type = values.get("apns-push-type")
-    notices = [] if push_type is None else apns_notices(f"{name}: apns.payload", payload, push_type)
+    if push_type is None:
+        notices = [f"{name}: apns.payload: {text}" for text in mistyped_parts(without_placeholders(payload))]
+    else:
+        notices = apns_notices(f"{name}: apns.payload", payload, push_type)
     # FCM adds the displayed fields to the payload, so they may be missing here.
     notices = [notice for notice in notices if not notice.endswith(INVISIBLE)]
     if push_type_of(payload) == "background" and str(values.get("apns-priority", "5")) == "10":

@@ -15,6 +15,7 @@ from pushcore.apns.client import _find
 from pushcore.apns.request import ApnsRequestBuilder
 from pushcore.http2.exchange import Exchange
 from pushcore.models.apns import PUSH_TYPES, Aps, Broadcast, Notification, PushType
+from pushcore.models.warned import forget
 from pushcore.requests import build_one
 from pushcore.results import Result, Verdict
 
@@ -286,3 +287,55 @@ def test_the_form_of_a_token_is_named(token: str, form: str) -> None:
 def test_no_token_at_all() -> None:
     assert "2 to 512" in detail_of(Notification("", PAYLOAD))
     assert detail_of(Notification("zz", PAYLOAD)) == "the device token is not hexadecimal"
+
+
+@pytest.mark.parametrize("form", [dict, orjson.dumps])
+def test_a_value_that_apple_ignores_is_a_warning_once(form: Any, caplog: pytest.LogCaptureFixture) -> None:
+    forget()
+    builder = requests()
+    payload = {"aps": {"alert": "T", "badge": "1", "mutable-content": True}}
+    for _ in range(3):
+        assert isinstance(build(Notification(TOKEN, form(payload)), builder), Exchange)
+    assert caplog.messages == [
+        "a payload for APNs: badge must be a number, not str",
+        "a payload for APNs: mutable-content must be the number 1, not True",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("aps", "words"),
+    [
+        (Aps(alert={"title": 5}), "alert.title must be a string, not int"),  # type: ignore[arg-type]
+        (Aps("T", sound={"volume": "1"}), "sound.volume must be a number, not str"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_typed_payload_with_a_value_that_apple_ignores_is_refused(aps: Aps, words: str) -> None:
+    assert words in detail_of(Notification(TOKEN, aps))
+
+
+REFERENCE_DATE = NOW - 978_307_200
+"""Seconds since 2001, as in Swift."""
+
+
+@pytest.mark.parametrize("form", [dict, orjson.dumps])
+@pytest.mark.parametrize("name", ["timestamp", "stale-date", "dismissal-date"])
+@pytest.mark.parametrize(
+    ("value", "words"), [(3600, "is in seconds from now"), (REFERENCE_DATE, "is in seconds since 2001")]
+)
+def test_moments_that_do_not_count_from_1970(form: Any, name: str, value: int, words: str) -> None:
+    aps = {"event": "end", "timestamp": NOW, "content-state": {}, name: value}
+    push = Notification(TOKEN, form({"aps": aps}), push_type="liveactivity")
+    assert f"{name} {words}" in detail_of(push)
+    fields: Any = {"timestamp": NOW, name.replace("-", "_"): value}
+    with pytest.raises(ValueError, match=words):
+        Aps(event="end", **fields)
+
+
+@pytest.mark.parametrize("moment", [0, 1, NOW - 1, NOW - 86_400 * 365, -62_135_769_600])
+def test_an_activity_may_be_dismissed_in_the_past(moment: int) -> None:
+    aps = {"event": "end", "timestamp": NOW, "dismissal-date": moment}
+    assert isinstance(build(Notification(TOKEN, {"aps": aps})), Exchange)
+
+
+def test_an_expiration_since_2001() -> None:
+    assert "is in seconds since 2001" in detail_of(Notification(TOKEN, PAYLOAD, expiration=REFERENCE_DATE))

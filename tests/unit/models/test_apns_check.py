@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pushcore.models.apns import PUSH_TYPES, PushType, push_type_of
-from pushcore.models.apns_check import INVISIBLE, idle_parts, moments_problem
+from pushcore.models.apns_check import INVISIBLE, idle_parts, mistyped_parts, moments_problem
 
 NOW = 1_790_000_000
 UPDATE: dict[str, Any] = {"event": "update", "timestamp": NOW, "content-state": {"score": 1}}
@@ -121,3 +121,62 @@ def test_times(name: str) -> None:
     assert moments_problem({"aps": {**UPDATE, name: NOW * 1000}}).startswith(f"{name} is in milliseconds")
     assert moments_problem({"aps": {**UPDATE, name: float(NOW)}}).startswith(f"{name} is not whole")
     assert moments_problem({"aps": None}) == moments_problem({}) == ""
+
+
+MISTYPED: list[tuple[str, Any, str]] = [
+    ("alert", 5, "alert must be a string or an object, not int"),
+    ("alert", ["T"], "alert must be a string or an object, not list"),
+    ("alert", {"title": 5}, "alert.title must be a string, not int"),
+    ("alert", {"title": "T", "loc-args": "x"}, "alert.loc-args must be a list of strings, not str"),
+    ("alert", {"body": True}, "alert.body must be a string, not bool"),
+    ("badge", "1", "badge must be a number, not str"),
+    ("badge", True, "badge must be a number, not bool"),
+    ("sound", True, "sound must be a string or an object, not bool"),
+    ("sound", {"name": "a.caf", "volume": "1"}, "sound.volume must be a number, not str"),
+    ("thread-id", 7, "thread-id must be a string, not int"),
+    ("category", ["a"], "category must be a string, not list"),
+    ("content-available", "1", "content-available must be the number 1, not '1'"),
+    ("content-available", True, "content-available must be the number 1, not True"),
+    ("content-available", 2, "content-available must be the number 1, not 2"),
+    ("mutable-content", True, "mutable-content must be the number 1, not True"),
+    ("mutable-content", "1", "mutable-content must be the number 1, not '1'"),
+    ("input-push-token", True, "input-push-token must be the number 1, not True"),
+    (
+        "interruption-level",
+        "timeSensitive",
+        "interruption-level must be one of passive, active, time-sensitive,",
+    ),
+    ("interruption-level", 1, "interruption-level must be one of"),
+    ("relevance-score", "0.5", "relevance-score must be a number, not str"),
+    ("relevance-score", 50, "relevance-score must be from 0 to 1"),
+    ("content-state", "{}", "content-state must be an object, not str"),
+    ("attributes", [], "attributes must be an object, not list"),
+    ("target-content-id", 1, "target-content-id must be a string, not int"),
+    ("url-args", "a", "url-args must be a list of strings, not str"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "words"), MISTYPED)
+def test_values_of_a_type_that_apple_ignores(name: str, value: Any, words: str) -> None:
+    (sentence,) = mistyped_parts({"aps": {name: value}})
+    assert sentence.startswith(words)
+
+
+@pytest.mark.parametrize(
+    "aps",
+    [
+        {"alert": "T", "badge": 0, "sound": "default", "mutable-content": 1},
+        {
+            "alert": {"title": "T", "body": {"loc-key": "k"}, "loc-args": []},
+            "sound": {"critical": 1, "volume": 0.5},
+        },
+        {"content-available": 1, "badge": 2.0},
+        {"content-available": 0, "alert": None, "badge": None},
+        {"relevance-score": 0.5, "interruption-level": "time-sensitive"},
+        {"relevance-score": 75, "event": "update", "content-state": {}},
+        {"content-changed": True, "unknown": [1]},
+    ],
+)
+def test_values_of_the_right_types(aps: dict[str, Any]) -> None:
+    assert mistyped_parts({"aps": aps}) == []
+    assert mistyped_parts({"aps": "x"}) == mistyped_parts({}) == []

@@ -582,3 +582,17 @@ def test_the_quick_way_makes_the_same_or_nothing(source: dict[str, Any]) -> None
 @pytest.mark.parametrize("source", [None, 5, "text", [], ()])
 def test_the_quick_way_takes_objects_alone(source: object) -> None:
     assert quick_notification(source, "aa", None) is None
+
+
+@pytest.mark.parametrize(
+    ("times", "name"),
+    [({"ttl": 2_419_201}, "ttl"), ({"expiration": 1_790_000_000 + 2_419_201}, "expiration")],
+)
+def test_a_lifetime_of_more_than_fcms_four_weeks_is_a_warning(
+    times: dict[str, Any], name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        push = to_message({"title": "T", **times}, FCM, now=1_790_000_000)
+        assert sent(push)["message"]["android"]["ttl"] == "2419200s"
+    (text,) = caplog.messages
+    assert text.startswith(f"the {name} of a message is more than four weeks from now")

@@ -29,7 +29,10 @@ def test_moments_until_which_something_is_kept(value: float) -> None:
         (1, "is in seconds from now: it takes UNIX seconds"),
         (3600, "seconds from now"),
         (2_419_200, "seconds from now"),
-        (999_999_999, "is in seconds from now"),
+        (299_999_999, "is in seconds from now"),
+        (300_000_000, "is in seconds since 2001, as Swift's reference date: it takes UNIX seconds"),
+        (NOW - 978_307_200, "seconds since 2001"),
+        (999_999_999, "seconds since 2001"),
         (NOW * 1000, "is in milliseconds"),
         (NOW * 1000.5, "is in milliseconds"),
         (NOW * 10**6, "is in microseconds"),
@@ -41,7 +44,7 @@ def test_implausible_times(value: float, words: str) -> None:
     assert words in expiration_problem(value)
 
 
-@pytest.mark.parametrize("value", [0, -1, 5, NOW])
+@pytest.mark.parametrize("value", [0, -1, 1, 1_000_000_000, NOW - 14_400, NOW, -62_135_769_600])
 def test_a_live_activitys_moment_may_be_of_the_past(value: int) -> None:
     assert moment_problem(value) == unit_problem(value) == ""
 
@@ -49,6 +52,11 @@ def test_a_live_activitys_moment_may_be_of_the_past(value: int) -> None:
 @pytest.mark.parametrize(
     ("value", "words"),
     [
+        (2, "is in seconds from now: it takes UNIX seconds"),
+        (3600, "is in seconds from now"),
+        (3600.0, "is in seconds from now"),
+        (NOW - 978_307_200, "is in seconds since 2001"),
+        (float(NOW - 978_307_200), "is in seconds since 2001"),
         (NOW * 1000, "milliseconds"),
         (float(NOW * 1000), "milliseconds"),
         (float(NOW), "is not whole: it takes UNIX seconds"),

@@ -16,6 +16,7 @@ from pushcore.payloads.payload import FcmPayload
 
 from .rendering import fcm_message
 
+TOKEN = "dPx6Y0k3Qm2Vb1N9zW8aLk:APA91b" + "x" * 134
 LISTING: dict[str, Any] = {
     "collapse_key": "collapse",
     "priority": "high",
@@ -100,6 +101,13 @@ def test_the_legacy_form_is_detected(content: dict[str, Any], listing: bool) -> 
             '(it has priority); expected one of its v1 API, {"message": {...}}: priority is android.priority there',
         ),
         ({"registration_ids": ["x"], "data": {"a": 1}}, "the rows are the targets"),
+        ({"to": "/topics/news", "data": {"a": "b"}}, "legacy API, which Google has shut down (it has to)"),
+        ({"to": "/topics/news", "data": {"title": "T"}}, "a topic needs no audience"),
+        ({"to": "/topics/news", "title": "T", "body": "B"}, "FCM's legacy API"),
+        ({"to": "/topics/news", "priority": "high", "data": {"a": 1}}, "priority is android.priority there"),
+        ({"to": "/topics/news"}, "FCM's legacy API"),
+        ({"to": TOKEN, "data": {"a": 1}, "priority": "high"}, "the rows are the targets"),
+        ({"to": TOKEN, "title": "T"}, "FCM's legacy API"),
         ({"time_to_live": 5, "data": {"a": "1"}}, "time_to_live is android.ttl there"),
         ({"content_available": True, "data": {}}, "content_available is apns.payload.aps.content-available"),
         ({"dry_run": True, "notification": {"body": "B"}}, "dry_run is validate_only, beside the message"),

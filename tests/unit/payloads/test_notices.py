@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pushcore.models.expo import NO_IMAGE
-from pushcore.payloads.notices import expo_notices, fcm_notices
+from pushcore.payloads.notices import apns_notices, expo_notices, fcm_notices
 
 
 @pytest.mark.parametrize(
@@ -134,3 +134,18 @@ def test_an_apns_part_that_google_rejects(apns: dict[str, Any], words: str) -> N
 )
 def test_a_valid_apns_part(apns: dict[str, Any]) -> None:
     assert fcm_notices("p.json", {"notification": {"title": "T"}, "apns": apns}) == []
+
+
+def test_values_of_a_wrong_type_and_none_with_placeholders() -> None:
+    aps = {
+        "alert": "T",
+        "badge": "1",
+        "thread-id": 5,
+        "relevance-score": "{{score:float}}",
+        "sound": "{{sound}}",
+    }
+    problems = ["badge must be a number, not str", "thread-id must be a string, not int"]
+    assert apns_notices("p", {"aps": aps}, "alert") == [f"p: {problem}" for problem in problems]
+    for headers in ({}, {"apns-push-type": "alert"}):
+        message = {"notification": {"title": "T"}, "apns": {"headers": headers, "payload": {"aps": aps}}}
+        assert fcm_notices("p", message) == [f"p: apns.payload: {problem}" for problem in problems]
