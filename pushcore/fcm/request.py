@@ -253,6 +253,8 @@ class FcmRequestBuilder:
         """All of `data`, checked; its keys are kept as valid."""
         try:
             data: dict[str, str] = dict(source)
+            if not data and isinstance(source, str | bytes):  # an empty text is no empty object
+                raise TypeError
         except (TypeError, ValueError):
             raise FieldError(f"data must be an object, not {type(source).__name__}") from None
         check_data(data)

@@ -399,3 +399,8 @@ def test_a_token_with_something_in_front_is_not_sent(token: str, count: int) -> 
     assert len(exchanges) == count - 1
     assert [str(result.detail)[:10] for result in rejected] == ["the token "]
     assert [result.verdict.value for result in rejected] == ["INVALID"]
+
+
+@pytest.mark.parametrize("data", ["", b"", "ab", b"ab", ["ab c"], 5, dict])
+def test_data_is_an_object(data: Any) -> None:
+    assert refused(to(data=data)) == f"data must be an object, not {type(data).__name__}"
