@@ -11,6 +11,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -346,14 +347,13 @@ def _invalid_field(
 
 
 def _doubts(push: Notification) -> Iterator[str]:
-    """What in the payload of a push does nothing, or is of a wrong type. An `Aps` has been checked."""
+    """What in the payload of a push does nothing, or is of a wrong type. An `Aps` has been checked, and files have been."""
     payload: Any = push.payload
-    if type(payload) is bytes:
-        try:
-            payload = orjson.loads(payload)
-        except orjson.JSONDecodeError:
-            return
-    if type(payload) is dict:
+    if type(payload) is bytes and type(push) is Notification:
+        with suppress(orjson.JSONDecodeError):
+            content = orjson.loads(payload)
+            yield from mistyped_parts(content) if type(content) is dict else ()
+    elif type(payload) is dict:
         yield from mistyped_parts(payload)
         yield from idle_parts(payload, push.push_type)
         problem = json_problem(payload, "payload")

@@ -55,8 +55,10 @@ def find_device(token: object, platform_value: object, only: str = "") -> Device
     expected = _platform(platform_value)
     if not token:
         token = _typed(platform_value)
-    if not token or not isinstance(token, str | Mapping):
+    if not token:
         raise BadRow("the row has no token", platform=expected or only)
+    if not isinstance(token, str | Mapping):
+        raise BadRow(f"the token is not a text but {type(token).__name__}", platform=expected or only)
     recognised = recognise(token)
     if recognised.kind is TokenKind.EXPO:
         raise BadRow(recognised.reason, platform=expected or only)

@@ -92,10 +92,24 @@ class PayloadFiles:
         if not isinstance(part, dict):
             problem = "is not a JSON object" if platform in content else "is missing"
             raise BadInput(f'{name}: "{platform}" {problem}; expected the payload for {NAMES[platform]}')
-        return self._make(part, f'{name}, "{platform}"', platform, [platform])
+        return self._make(part, f'{name}, "{platform}"', platform, [platform], named=True)
 
-    def _make(self, content: dict[str, Any], name: str, platform: str, sharing: Collection[str]) -> Payload:
-        form = self.form if self.form != AUTO else self._guess(content, name, sharing)
+    def _make(
+        self,
+        content: dict[str, Any],
+        name: str,
+        platform: str,
+        sharing: Collection[str],
+        *,
+        named: bool = False,  # whether the provider's name is its key: then it is in its format where it may be
+    ) -> Payload:
+        form = self.form
+        if form == AUTO:
+            form = (
+                platform
+                if named and self._is_data(content, platform)
+                else self._guess(content, name, sharing)
+            )
         if form == EXPO:
             payload = ExpoPayload(
                 content,
@@ -119,6 +133,11 @@ class PayloadFiles:
             message, body = from_listing(content)
             return FcmPayload(message, name, body)
         return FcmPayload(content, name)
+
+    @staticmethod
+    def _is_data(content: dict[str, Any], platform: str) -> bool:
+        """Whether it is an FCM message of data alone, which Expo's format has, too."""
+        return platform == FCM and content.keys() == {"data"}
 
     def _guess(self, content: dict[str, Any], name: str, sharing: Collection[str]) -> str:
         """The format of a file, from its keys."""

@@ -16,6 +16,7 @@ from pushcore.apns.request import ApnsRequestBuilder
 from pushcore.http2.exchange import Exchange
 from pushcore.models.apns import PUSH_TYPES, Aps, Broadcast, Notification, PushType
 from pushcore.models.warned import forget
+from pushcore.payloads.apns_rows import ApnsRow
 from pushcore.requests import build_one
 from pushcore.results import Result, Verdict
 
@@ -339,3 +340,12 @@ def test_an_activity_may_be_dismissed_in_the_past(moment: int) -> None:
 
 def test_an_expiration_since_2001() -> None:
     assert "is in seconds since 2001" in detail_of(Notification(TOKEN, PAYLOAD, expiration=REFERENCE_DATE))
+
+
+def test_the_payload_of_a_file_is_warned_of_when_the_file_is_read_alone(caplog: pytest.LogCaptureFixture) -> None:
+    forget()
+    content = b'{"aps":{"alert":"T","badge":"1"}}'
+    push = ApnsRow(1, TOKEN, content, None, "alert", None, None, None, ID)
+    assert isinstance(build(push), Exchange)
+    assert isinstance(build(Notification(TOKEN, b"{}")), Exchange)
+    assert caplog.messages == []

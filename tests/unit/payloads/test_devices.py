@@ -102,7 +102,7 @@ def test_a_token_of_no_known_shape_is_the_only_providers() -> None:
         ("x" * 5000, "android", "longer than 4096", "fcm"),
         ("", "ios", "the row has no token", "apns"),
         (None, "", "the row has no token", ""),
-        (5, "", "the row has no token", ""),
+        (5, "", "the token is not a text but int", ""),
         ({}, "", "the row has no token", ""),
     ],
 )

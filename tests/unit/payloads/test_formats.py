@@ -60,6 +60,11 @@ def load_problem(tmp_path: Path, content: Any, *platforms: str, **options: Any) 
         ({"data": {"title": "T", "message": "B"}, "priority": "high"}, ("fcm",), {"fcm": FcmPayload}),
         ({"data": {"screen": "inbox"}, "priority": "high"}, BOTH, {"apns": ExpoPayload, "fcm": ExpoPayload}),
         ({"apns": APNS, "fcm": {"data": {"title": "T"}}}, BOTH, {"apns": ApnsPayload, "fcm": FcmPayload}),
+        (
+            {"apns": APNS, "fcm": {"data": {"order": "{{order}}"}}},
+            BOTH,
+            {"apns": ApnsPayload, "fcm": FcmPayload},
+        ),
     ],
 )
 def test_the_format_is_recognised(
