@@ -134,14 +134,18 @@ TOO_LARGE: Final = Reason(
 )
 """INVALID_ARGUMENT for a message that is too large, by our own count or by Google's words."""
 _NARROW_QUOTAS: Final = (
-    # By Google's words: "Device message rate exceeded"; "Topic quota exceeded", "Topic message rate exceeded", and a
-    # violation whose subject is "device:…", "token:…", "topic:…" or the path of a topic.
+    # By Google's words: "Device message rate exceeded"; "Topic quota exceeded", "Topic message rate exceeded", "to a
+    # particular device", "to a particular topic", and a violation whose subject is "device:…", "token:…", "topic:…" or the
+    # path of a topic.
     (
-        re.compile(r"device ?(message ?)?(rate|quota)|\b(device|token):", re.IGNORECASE),
+        re.compile(
+            r"device ?(message ?)?(rate|quota)|particular device|\b(device|token|fid|registration):",
+            re.IGNORECASE,
+        ),
         replace(REASONS["QUOTA_EXCEEDED"], advice="Send to this device later.", scope="device"),
     ),
     (
-        re.compile(r"topics? ?(message ?)?(rate|quota)|\btopic:|\btopics/", re.IGNORECASE),
+        re.compile(r"topics? ?(message ?)?(rate|quota)|particular topic|\btopic:|\btopics/", re.IGNORECASE),
         replace(REASONS["QUOTA_EXCEEDED"], advice="Send to this topic later.", scope="topic"),
     ),
 )

@@ -342,7 +342,9 @@ def test_an_expiration_since_2001() -> None:
     assert "is in seconds since 2001" in detail_of(Notification(TOKEN, PAYLOAD, expiration=REFERENCE_DATE))
 
 
-def test_the_payload_of_a_file_is_warned_of_when_the_file_is_read_alone(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_payload_of_a_file_is_warned_of_when_the_file_is_read_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     forget()
     content = b'{"aps":{"alert":"T","badge":"1"}}'
     push = ApnsRow(1, TOKEN, content, None, "alert", None, None, None, ID)

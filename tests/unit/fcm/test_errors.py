@@ -504,3 +504,22 @@ def test_a_failure_asks_for_no_other_token_and_cannot_be_changed() -> None:
 
 def test_a_wait_is_a_day_at_most() -> None:
     assert read_retry_after("90000", NOW) == 86_400
+
+
+@pytest.mark.parametrize(
+    ("text", "subjects", "scope"),
+    [
+        ("The rate of messages to a particular device is too high.", [], "device"),
+        ("The rate of messages to subscribers to a particular topic is too high.", [], "topic"),
+        ("?", ["fid:abc"], "device"),
+        ("?", ["registration:abc"], "device"),
+        ("?", ["topic:news"], "topic"),
+        ("?", ["project:topic-app"], "project"),
+        ("Too many concurrent fan-outs for the project", [], "project"),
+    ],
+)
+def test_the_scope_of_a_quota_in_other_words(text: str, subjects: list[str], scope: str) -> None:
+    violations = [{"subject": subject, "description": "?"} for subject in subjects]
+    failure = {"@type": f"{GOOGLE}rpc.QuotaFailure", "violations": violations}
+    answer = body(429, "RESOURCE_EXHAUSTED", text, fcm("QUOTA_EXCEEDED"), failure)
+    assert read_error(429, answer).row.scope == scope
