@@ -88,13 +88,14 @@ _HEX_WORD: Final = re.compile(r"[0-9a-f-]{16,}", re.IGNORECASE)
 """Device tokens, UUIDs and ids of campaigns, which messages show."""
 _LONGEST_COMPONENT: Final = 255
 _MOST_DIGITS: Final = 40
+_NUMBER: Final = re.compile(rf"(?<![0-9A-Za-z])[0-9]{{{_MOST_DIGITS},}}(?![0-9A-Za-z])")
 _OCTET: Final = re.compile(r"(?<![^\W_])[0-9a-f]{2}(?![^\W_])", re.IGNORECASE)
 _MOST_OCTETS: Final = 12
 _SYMBOLS: Final = frozenset("!\"#$%&'()*+,:;<=>?@[\\]^`{|}")
 _MOST_SYMBOLS: Final = 7
 _WINDOW: Final = 24
 _UNUSUAL: Final = 17
-_SEPARATORS: Final = frozenset("/._-~'\" \t\n\r")
+_SEPARATORS: Final = frozenset("/._-~,:;()'\" \t\n\r")
 _WORD: Final = re.compile(r"[^\s'\"]+")
 _COMMON: Final = (
     "er in on te re st ti at es li co le de en or se nt ar ec et an al ra tr ro ta ac ma ri io ce ed ca it to ge ic as me ea "
@@ -228,7 +229,7 @@ def redact(text: str) -> str:
     if "://" in text:
         text = _NO_PORT.sub(rf"\1{_CUT}", text)
         text = _QUERY.sub(rf"\1{_CUT}", text)
-    return _without_random(_RUN.sub(_without_base64, text))
+    return _without_random(_NUMBER.sub(REMOVED, _RUN.sub(_without_base64, text)))
 
 
 def redact_value(value: str) -> str:

@@ -113,6 +113,7 @@ def test_words_around_it_stay() -> None:
         "the token is 740f4707bebcf74f9b7c25d48e3358945f6aa01da5ddb387462c7eaf61bb78ad",
         'expected the .p8 file from Apple, an unencrypted P-256 private key in PEM ("BEGIN PRIVATE KEY")',
         "https://127.0.0.1:2197 and http://user@proxy.example:3128 cannot be reached by me@example.com",
+        "'maybe' is not a valid boolean. Recognized values: 0, 1, f, false, n, no, off, on, t, true, y, yes. (see x --help)",
         "campaign 5f2a9c0d1e4b5a6f of projects/my-project-1/messages/0:1700000000000000%31bd1c9631bd1c96",
     ],
 )
@@ -310,3 +311,4 @@ def test_words_that_look_random_are_removed_from_messages() -> None:
     text = base64.b32encode(random.Random(1).randbytes(40)).decode()
     assert redact(f"there is no {text} here") == f"there is no {REMOVED} here"
     assert redact(f"'{text[:40]} {text[40:]}' is none") == f"'{REMOVED}' is none"
+    assert redact(f"there is no ledger {10**60}.p8") == f"there is no ledger {REMOVED}.p8"
