@@ -12,11 +12,14 @@ import click
 from click.core import ParameterSource
 
 from ..audience.problems import printable
+from ..redaction import shown_name
 
 SETTINGS_FILE = "pushcore.cli.settings_file"
 """The key in a context's `meta` under which the name of the settings file stands."""
 _PREFIX = "PUSHCORE_"
 _OPTION = re.compile(r"--[a-z][a-z0-9-]+")
+_ARGUMENT = re.compile(r"^(?:the options cannot work: the )?([a-z]+(?:_[a-z]+)*) (?:must|is|of)\b")
+"""A message of the library begins with the name of its argument."""
 _LIKE = 0.8  # of difflib: a letter more, less, or another one in words of five or more
 
 
@@ -39,17 +42,19 @@ def origin_of(context: click.Context, name: str) -> str | None:
 def with_origins(text: str, context: click.Context) -> str:
     """A message, with where the options that it names, or whose values it quotes, came from."""
     named = set(_OPTION.findall(text))
+    argument = _ARGUMENT.match(text)
     origins = []
     for parameter in context.command.params:
         name = str(parameter.name)
         value = context.params.get(name)
-        quoted = isinstance(value, str) and len(value) > 3 and printable(value) in text
-        if quoted or named & set(parameter.opts):
+        quoted = isinstance(value, str) and len(value) > 3 and printable(shown_name(value)) in text
+        # The library has one word for --apns-url and --fcm-url.
+        meant = value is not None and argument is not None and f"_{name}".endswith(f"_{argument[1]}")
+        if quoted or meant or named & set(parameter.opts):
             origin = origin_of(context, name)
             if origin is not None:
-                origins.append(
-                    f"{parameter.opts[0]} is {origin}" if named & set(parameter.opts) else f"from {origin}"
-                )
+                is_named = meant or named & set(parameter.opts)
+                origins.append(f"{parameter.opts[0]} is {origin}" if is_named else f"from {origin}")
     return f"{text} ({'; '.join(origins)})" if origins else text
 
 

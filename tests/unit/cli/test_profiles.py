@@ -230,6 +230,14 @@ def test_an_error_names_the_variable(
         ("PUSHCORE_RATE", "fast", "(--rate is the variable PUSHCORE_RATE)"),
         ("PUSHCORE_WINDOW", "many", "(--window is the variable PUSHCORE_WINDOW)"),
         ("PUSHCORE_PAYLOAD", "missing.json", "(from the variable PUSHCORE_PAYLOAD)"),
+        ("PUSHCORE_PAYLOAD", "x" * 300, "(from the variable PUSHCORE_PAYLOAD)"),
+        ("PUSHCORE_KEY_ID", "abc", "(--key-id is the variable PUSHCORE_KEY_ID)"),
+        ("PUSHCORE_TEAM_ID", "abc", "(--team-id is the variable PUSHCORE_TEAM_ID)"),
+        ("PUSHCORE_TOPIC", "a b", "(--topic is the variable PUSHCORE_TOPIC)"),
+        ("PUSHCORE_APNS_URL", "abc", "(--apns-url is the variable PUSHCORE_APNS_URL)"),
+        ("PUSHCORE_PRIORITY", "7", "(--priority is the variable PUSHCORE_PRIORITY)"),
+        ("PUSHCORE_EXPIRATION", "3600", "(--expiration is the variable PUSHCORE_EXPIRATION)"),
+        ("PUSHCORE_COLLAPSE_ID", "é", "(--collapse-id is the variable PUSHCORE_COLLAPSE_ID)"),
     ):
         with monkeypatch.context() as patch:
             patch.setenv(variable, value)
