@@ -223,8 +223,10 @@ def test_the_statuses_and_waits_of_the_table() -> None:
 
 
 def test_a_word_counts_with_any_status_of_its_hundred() -> None:
-    assert TABLE.find(299, "NotRegistered") is REASONS["NotRegistered"]
-    assert TABLE.find(400, "NotRegistered") is None
+    assert TABLE.find(299, "InvalidRegistration") is REASONS["InvalidRegistration"]
+    assert TABLE.find(400, "InvalidRegistration") is None
+    assert TABLE.find(200, "NotRegistered") is REASONS["NotRegistered"]
+    assert TABLE.find(299, "NotRegistered") is None  # it drops the token
 
 
 def test_words_and_tokens_are_cut() -> None:
