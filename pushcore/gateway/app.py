@@ -64,6 +64,9 @@ def create_app(config: GatewayConfig) -> Starlette:
         lifespan=lifespan,
         exception_handlers={HTTPException: _http_problem},
     )
+    app.router.redirect_slashes = (
+        False  # behind a proxy it would redirect to another scheme, and not each client follows
+    )
     app.state.gateway = gateway
     return app
 

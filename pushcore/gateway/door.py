@@ -25,6 +25,8 @@ BODY_SECONDS: Final = 30.0
 MOST_RATIO: Final = 100
 """Bytes that one byte of gzip may become: JSON becomes 5 to 20; beyond the first MiB, more is an attack."""
 _FREE: Final = 1024 * 1024
+SKIPPED: Final = "pushcore.skipped"
+"""In the scope of a request with `Upgrade`: httptools reads no body of it."""
 COMPLETE: Final = "pushcore.complete"
 """In the scope where the whole body is there already, so that no time needs to be taken."""
 
@@ -126,6 +128,7 @@ async def read_body(request: Request, limit: int) -> bytes:
     Raises:
         GatewayProblem: it is too large, too slow, or encoded in a way that is not known.
     """
+    check_read(request.scope)
     compressed = is_gzip(request)
     length = field_of(request, b"content-length") or b"0"
     if length.isdigit() and int(length[:20]) > limit:
@@ -141,6 +144,17 @@ async def read_body(request: Request, limit: int) -> bytes:
                 408, "too-slow", f"the body did not come within {BODY_SECONDS:g} s"
             ) from None
     return inflate(body, limit) if compressed else body
+
+
+def check_read(scope: Scope) -> None:
+    """Raises `GatewayProblem` where the server has not read the body, because the client asked to speak another protocol."""
+    if SKIPPED in scope:
+        raise GatewayProblem(
+            400,
+            "upgrade",
+            "the request asks for an upgrade to another protocol, so its body was not read; expected HTTP/1.1 without Upgrade "
+            "(in Java: HttpClient.Version.HTTP_1_1)",
+        )
 
 
 async def _receive_body(request: Request, limit: int) -> bytes:

@@ -20,7 +20,7 @@ from ..errors import ConfigurationError
 from ..reasons import printable_word
 from .app import create_app
 from .config import GatewayConfig, blamed_on
-from .door import COMPLETE
+from .door import COMPLETE, SKIPPED
 from .gateway import Gateway
 from .senders import REQUEST
 
@@ -126,6 +126,8 @@ class TimedProtocol(HttpToolsProtocol):
         """Called when a request's headers have come."""
         self._in_headers = False
         self._stop_timer()
+        if self.parser.should_upgrade():
+            self.scope[SKIPPED] = True  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

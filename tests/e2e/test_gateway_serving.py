@@ -60,6 +60,24 @@ async def test_only_a_named_proxy_says_who_the_client_is(
     assert line["client"] == client
 
 
+@pytest.mark.parametrize("path", ["/v1/push", "/v1/push/batch", "/v1/push/stream", "/--/api/v2/push/send"])
+async def test_a_client_that_asks_for_an_upgrade_is_told_that_its_body_was_not_read(path: str) -> None:
+    upgrade = {
+        "connection": "Upgrade, HTTP2-Settings",
+        "upgrade": "h2c",
+        "http2-settings": "AAEAAEAAAAIAAAAB",
+    }
+    async with (
+        FakeApns() as fake,
+        serving(config_of(app_section(fake), server=ServerSection(port=0))) as port,
+        httpx.AsyncClient(headers=HEADERS) as http,
+    ):
+        response = await http.post(f"http://127.0.0.1:{port}{path}", json=REQUEST, headers=upgrade)
+        assert response.status_code == 400
+        assert "HttpClient.Version.HTTP_1_1" in response.text
+        assert (await http.get(f"http://127.0.0.1:{port}/healthz", headers=upgrade)).status_code == 200
+
+
 async def test_tls_by_files(certs: Certificates) -> None:
     server = ServerSection(port=0, certificate=str(certs.server_file), certificate_key=str(certs.server_file))
     context = ssl.create_default_context(cafile=str(certs.ca_file))

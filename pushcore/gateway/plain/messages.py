@@ -126,7 +126,7 @@ def _payload(request: PushRequest, platform: str) -> tuple[dict[str, Any], str]:
     payload: Any = request.payload
     format: str = request.format
     if format == "auto":
-        if payload and payload.keys() <= _BOTH and (FCM in payload or "aps" in payload.get(APNS, ())):
+        if payload and payload.keys() <= _BOTH and (FCM in payload or _has_aps(payload[APNS])):
             payload = payload.get(platform)
             if not isinstance(payload, dict):
                 raise BadPush(f"the payload has no {platform}, and the target is of {platform}")
@@ -135,6 +135,10 @@ def _payload(request: PushRequest, platform: str) -> tuple[dict[str, Any], str]:
     if format not in ("expo", platform):
         raise BadPush(f"the payload is in the format of {format}, and the target is of {platform}")
     return payload, format
+
+
+def _has_aps(payload: Any) -> bool:
+    return type(payload) is dict and "aps" in payload
 
 
 def _to_apns(app: App, request: PushRequest, token: str) -> Addressed:

@@ -24,7 +24,7 @@ from ...reasons import printable_word
 from ...results import ACCEPTED, Result, Verdict
 from ..apps import App
 from ..callers import Caller
-from ..door import MOST_RATIO, gateway_of, is_gzip
+from ..door import MOST_RATIO, check_read, gateway_of, is_gzip
 from ..fields import field_of
 from ..gateway import Gateway
 from ..idempotency import HEADER
@@ -61,6 +61,7 @@ async def serve_stream(scope: Scope, receive: Receive, send: Send) -> None:
         scope["caller"] = caller.name
         if field_of(request, HEADER) is not None:
             raise GatewayProblem(400, "idempotency-key", "a stream takes no Idempotency-Key; a batch does")
+        check_read(scope)
         gzip = is_gzip(request)
         app = request.query_params.get("app")
         if app is not None:
@@ -244,6 +245,8 @@ class PushStream:
                 if self._inflated > MOST_RATIO * self._compressed + 1024 * 1024:
                     raise GatewayProblem(413, "too-large", "the body's gzip becomes too large for its size")
                 yield part
+                if inflater.unused_data:
+                    raise GatewayProblem(400, "gzip", "the body's gzip is followed by something else")
                 data = inflater.unconsumed_tail
         except zlib.error:
             raise GatewayProblem(

@@ -66,6 +66,9 @@ def test_unknown_paths_and_methods_are_problems(monkeypatch: pytest.MonkeyPatch)
         wrong = await client.get("/v1/push")
         assert (wrong.status, wrong.problem) == (405, "method")
         assert wrong.headers["allow"] == "POST"
+        assert (await client.post("/v1/push/", {})).status == 404, (
+            "no redirect: a client would send its push again, or not"
+        )
 
     serve(work)
 

@@ -123,6 +123,8 @@ def test_a_broadcast(shop: App) -> None:
         ({"to": IPHONE, "payload": {"notification": {}}}, "format of fcm"),
         ({"to": ANDROID}, "format of apns, and the target is of fcm"),
         ({"to": IPHONE, "payload": {"fcm": DATA}}, "has no apns"),
+        ({"to": IPHONE, "payload": {"apns": 5}}, "in the format of fcm"),
+        ({"to": IPHONE, "payload": {"apns": "aps"}}, "in the format of fcm"),
         ({"to": IPHONE, "push_type": "loud"}, "push_type is one of"),
         ({"to": IPHONE, "priority": 3}, "priority is 1, 5 or 10"),
         ({"to": IPHONE, "topic": "com.other"}, "no key for that topic"),

@@ -161,8 +161,9 @@ def test_a_gzip_body(providers: Providers, size: int) -> None:
         (b"no gzip", "is no gzip"),
         (gzip.compress(LINE * 30, mtime=0)[:-3], "cut off"),
         (gzip.compress(b" " * 4_000_000, mtime=0), "too large for its size"),
+        (gzip.compress(LINE, mtime=0) * 2, "followed by something else"),
     ],
-    ids=["none", "cut off", "too large"],
+    ids=["none", "cut off", "too large", "two"],
 )
 def test_a_gzip_body_that_is_wrong_ends_the_stream_with_a_reason(
     providers: Providers, body: bytes, words: str
