@@ -76,6 +76,7 @@ class RowDefaults:
 
 
 Make = Callable[[int, str, Any], ApnsRow]
+_new = ApnsRow.__new__
 
 
 class ApnsRows:
@@ -128,20 +129,22 @@ class ApnsRows:
 
         def make(number: int, token: str, values: Any) -> ApnsRow:
             try:
-                push = ApnsRow(
-                    number,
-                    token,
-                    fill(values) if constant is None else constant,
-                    None,
-                    push_type,
-                    priority,
-                    expiration,
-                    collapse_id,
-                    f"{prefix}{number:012x}",
-                )
+                content = fill(values) if constant is None else constant
             except NoForm:
                 assert otherwise is not None
                 return otherwise(number, token, values)
+            push = _new(ApnsRow)  # without a call of `__init__`, which would cost as much as all stores
+            push.row = number
+            push.registered_at = None
+            push.token = token
+            push.payload = content
+            push.topic = None
+            push.push_type = push_type
+            push.priority = priority
+            push.expiration = expiration
+            push.collapse_id = collapse_id
+            push.apns_id = f"{prefix}{number:012x}"
+            push.environment = None
             if override is not None:
                 override(push, values)
             return push

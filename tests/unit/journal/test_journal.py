@@ -19,7 +19,8 @@ from pushcore.errors import ClosedError, ConfigurationError, JournalError
 from pushcore.journal import journal as journals
 from pushcore.journal.format import BLOCK
 from pushcore.journal.journal import Journal, JournalView, Outcome, Source, push_id
-from pushcore.results import Result, Verdict
+from pushcore.models.fcm import Message
+from pushcore.results import Accepted, Result, Verdict
 
 from .support import CAMPAIGN, SOURCE, Push, accepted, create, killed, pushes
 
@@ -159,6 +160,42 @@ def test_rows_that_are_no_pushes(tmp_path: Path) -> None:
     assert found[25] == Outcome(26, "t", "fcm", Verdict.UNSENT, None, "closed", None, None, 0)
     with Journal.open(tmp_path / "j.db") as journal:
         assert not journal.note(26, "t", "fcm", "closed", Verdict.UNSENT)
+
+
+class NumberedMessage(Message):
+    """A message that knows its row."""
+
+    __slots__ = ("row",)
+
+    row: int
+
+
+def test_accepted_messages_are_kept_with_their_device_and_name(tmp_path: Path) -> None:
+    """As the client makes nearly all results: the first of a class is looked at, those after it are recognised."""
+    pushes = [
+        NumberedMessage(token="a:b"),
+        NumberedMessage(token="c:d"),
+        NumberedMessage(fid="cFid"),
+        NumberedMessage(topic="news"),
+    ]
+    for row, message in enumerate(pushes, 1):
+        message.row = row
+    with create(tmp_path / "journal") as journal:
+        for push in journal.pending(pushes):
+            result: Accepted[NumberedMessage] = Accepted()
+            result.push, result.attempts, result._id = push, 1 + (push.row == 4), f"name {push.row}"
+            result._find = None
+            journal.record(result)
+    with Journal.read(tmp_path / "journal") as view:
+        outcomes = list(view.results())
+    assert [
+        (kept.row, kept.token, kept.platform, kept.status, kept.id, kept.attempts) for kept in outcomes
+    ] == [
+        (1, "a:b", "fcm", 200, "name 1", 1),
+        (2, "c:d", "fcm", 200, "name 2", 1),
+        (3, "cFid", "fcm", 200, "name 3", 1),
+        (4, "news", "fcm", 200, "name 4", 2),
+    ]
 
 
 def test_results_reach_the_disk_by_themselves(tmp_path: Path) -> None:

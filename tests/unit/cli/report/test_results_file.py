@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from pushcore.audience.problems import BadInput
@@ -241,3 +242,21 @@ def test_what_nearly_all_become_is_a_row_without_quotes_or_just_counted(tmp_path
     assert not counter.take(Result(row(8), Verdict.INVALID, 400, 1, reason="BadDeviceToken"))
     assert (counter.counts.total, counter.counts.accepted) == (3, 2)
     assert [counter.counts.tallies[name].accepted for name in ("apns", "fcm")] == [1, 1]
+
+
+@pytest.mark.parametrize("raw", [False, True])
+@pytest.mark.parametrize(
+    "name", ["projects/p/messages/1", 'projects/p/messages/1,"', "=1", "-1;=2", ""], ids=repr
+)
+@pytest.mark.parametrize("token", ["f:APA91b", 'odd,"token', "odd\rtoken"], ids=repr)
+def test_an_accepted_message_has_the_same_row_as_any_outcome(
+    tmp_path: Path, token: str, name: str, raw: bool
+) -> None:
+    result = accepted(fcm_row(7, token))
+    result._id, result._find = orjson.dumps({"name": name}), find_name
+    path = tmp_path / "results.csv"
+    with path.open("w", newline="") as file:
+        assert ResultsFile(file, "part", header=False, raw=raw).take(result)
+    with path.open(newline="") as file:
+        written = file.read()
+    assert written == csv_row(7, token, "fcm", Verdict.ACCEPTED, 200, None, name or None, None, 1, raw)
