@@ -130,6 +130,27 @@ def test_a_change_is_shown_with_its_surroundings(tmp_path: Path, monkeypatch: py
     }
 
 
+def test_outcomes_hold_while_the_code_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was noticed is not tried again, nor what is explained; survivors are, and what has not been tried."""
+    file = tmp_path / "outcomes"
+    source = '"""A module."""\na = 1\nb = 2\nc = 3\nd = 4\n'
+    noticed, explained, alive, untried = write(tmp_path, monkeypatch, source)
+    monkeypatch.setattr(mutants, "EXPLAINED", {"module.py::: `b = 3` for `b = 2`": "because"})
+    outcomes = mutants.Outcomes(file, ["module.py"])
+    for mutant in (noticed, explained, alive):
+        outcomes.add(mutant, mutant is noticed)
+    assert capsys.readouterr().out == "survives: module.py::: `c = 4` for `c = 3`, line 4\n"
+    write(tmp_path, monkeypatch, source.replace("A module.", "Words.").replace("b = 2", "b = 2  # two"))
+    later = mutants.Outcomes(file, ["module.py"])
+    assert later.noticed == {noticed: True, explained: False, alive: False}
+    settled = [later.is_settled(mutant) for mutant in (noticed, explained, alive, untried)]
+    assert settled == [True, True, False, False]
+    write(tmp_path, monkeypatch, source.replace("d = 4", "d = 5"))
+    assert mutants.Outcomes(file, ["module.py"]).noticed == {}
+
+
 MODULE = """
 LIMIT = 10
 SPARE = 5
