@@ -175,6 +175,7 @@ class _Session:
         self._try_all = try_all
         self._outcomes = outcomes
         self._failed = False
+        self._functions: list[types.FunctionType] = []
         self._tracer = _Tracer(self._files)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -184,24 +185,25 @@ class _Session:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         if session.testsfailed:
             raise session.Interrupted("errors while tests were collected")
-        part = self._outcomes.with_suffix(".survey")
-        if os.waitstatus_to_exitcode(os.waitpid(_fork(lambda: self._look(session.items, part)), 0)[1]):
-            raise session.Failed("a test fails without any change")
-        imported = self._tracer.stop()[""]
-        reached: dict[str, set[tuple[str, int]]]
-        seconds: dict[str, float]
-        reached, seconds = pickle.loads(part.read_bytes())
-        survey = Survey(seconds, [name for name in sys.modules if foreign(name)])
         gc.unfreeze()
-        functions = [
+        self._functions = [
             item
             for item in gc.get_objects()
             if type(item) is types.FunctionType and item.__code__.co_filename in self._files
         ]
         gc.freeze()
+        part = self._outcomes.with_suffix(".survey")
+        if os.waitstatus_to_exitcode(os.waitpid(_fork(lambda: self._look(session.items, part)), 0)[1]):
+            raise session.Failed(
+                "a test fails without any change, or when functions get their own code again"
+            )
+        imported = self._tracer.stop()[""]
+        reached: dict[str, set[tuple[str, int]]]
+        seconds: dict[str, float]
+        reached, seconds = pickle.loads(part.read_bytes())
+        survey = Survey(seconds, [name for name in sys.modules if foreign(name)])
         items = sorted(session.items, key=lambda item: seconds[item.nodeid])
-        same = Mutant(self._chosen[0].module, UNCHANGED)
-        concerned = {same: items}
+        concerned: dict[Mutant, list[pytest.Item]] = {}
         for mutant in self._chosen:
             file = str(ROOT / mutant.module)
             lines = {(file, line) for line in change(mutant).lines}
@@ -211,22 +213,24 @@ class _Session:
                 ]
 
         def exchanged(mutant: Mutant) -> int:
-            file = str(ROOT / mutant.module)
-            codes = dict(_codes(compile(tree_of(mutant), file, "exec", dont_inherit=True)))
             try:
-                for function in functions:
-                    if function.__code__.co_filename == file:
-                        function.__code__ = codes[_name(function.__code__)]
+                self._exchange(mutant)
             except ValueError:  # another number of names from around it
                 return OTHERWISE
             return self._run(concerned[mutant], seconds)
 
         codes = self._try_all(list(concerned), exchanged, 1.0)
-        if codes.pop(same, ALIVE) != ALIVE:
-            raise session.Failed("a test fails when functions get their own code again")
         self._outcomes.write_bytes(pickle.dumps((survey, codes)))
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # pytest's own report is of no interest
         return True
+
+    def _exchange(self, mutant: Mutant) -> None:
+        """Give the functions of the module the code that they have with this change."""
+        file = str(ROOT / mutant.module)
+        codes = dict(_codes(compile(tree_of(mutant), file, "exec", dont_inherit=True)))
+        for function in self._functions:
+            if function.__code__.co_filename == file:
+                function.__code__ = codes[_name(function.__code__)]
 
     def _run(self, items: Sequence[pytest.Item], seconds: dict[str, float]) -> int:
         for item, following in zip_longest(items, items[1:]):
@@ -237,7 +241,12 @@ class _Session:
         return ALIVE
 
     def _look(self, items: Sequence[pytest.Item], outcome: Path) -> int:
-        """Run the tests without any change: which lines does each run, and how long does it take?"""
+        """Run the tests without any change: which lines does each run, and how long does it take?
+
+        The functions get their own code again, as they get the code of a mutant: that alone must fail no test.
+        """
+        for module in {mutant.module for mutant in self._chosen}:
+            self._exchange(Mutant(module, UNCHANGED))
         seconds = {}
         for item, following in zip_longest(items, items[1:]):
             self._tracer.begin(item.nodeid)

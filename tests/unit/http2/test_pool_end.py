@@ -108,7 +108,7 @@ def test_deadlines_hold_while_a_pool_closes(monkeypatch: pytest.MonkeyPatch) -> 
     in_virtual_time(monkeypatch, work)
 
 
-def test_a_pool_hangs_up_at_its_timeout_and_leaves_no_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pool_hangs_up_at_its_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     async def work(stage: Stage) -> None:
         (exchange,) = stage.submit(seconds=60.0)
         await until(lambda: stage.open_streams() == [1])
@@ -127,8 +127,6 @@ def test_a_pool_hangs_up_at_its_timeout_and_leaves_no_timer(monkeypatch: pytest.
         assert not exchange.error.unprocessed
         assert stage.pool.closed
         assert stage.pool.links == []
-        timers: list[asyncio.TimerHandle] = asyncio.get_running_loop()._scheduled
-        assert [timer for timer in timers if not timer.cancelled()] == []
 
     in_virtual_time(monkeypatch, work)
 
@@ -164,7 +162,7 @@ def test_what_a_server_refuses_while_a_pool_closes_is_not_sent_again(monkeypatch
     in_virtual_time(monkeypatch, work)
 
 
-def test_closing_ends_a_dial(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closing_ends_a_dial_and_leaves_no_timer(monkeypatch: pytest.MonkeyPatch) -> None:
     async def work(stage: Stage) -> None:
         monkeypatch.setattr(dialer, "FIRST_PAUSE", 60.0)
         stage.failures = [ConnectError("nobody listens")]
@@ -174,6 +172,8 @@ def test_closing_ends_a_dial(monkeypatch: pytest.MonkeyPatch) -> None:
         begun = now()
         await stage.pool.close()
         assert now() == begun
+        timers: list[asyncio.TimerHandle] = asyncio.get_running_loop()._scheduled
+        assert [timer for timer in timers if not timer.cancelled()] == []
         assert str(exchange.error) == "the client was closed before this request was sent"
 
     in_virtual_time(monkeypatch, work)

@@ -71,6 +71,21 @@ async def test_a_ping_goes_first_and_the_requests_follow_its_acknowledgement(
     await stage.pool.close()
 
 
+async def test_a_ping_leaves_in_the_same_tick_however_requests_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine appends to `waiting` and calls `pump`, which does not write by itself."""
+    stage = await silent(monkeypatch, 1)
+    (wire,) = stage.wires
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # what the last responses had scheduled is over
+    monkeypatch.setattr(stage.pool, "submit", stage.pool.waiting.append)
+    stage.submit(1)
+    stage.pool.pump()
+    assert wire.written == []
+    await asyncio.sleep(0)
+    assert frames_in(wire.written) == {PING: 1}
+    await stage.pool.close()
+
+
 async def test_a_burst_into_a_dead_connection_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     stage = await silent(monkeypatch, 1)
     stage.streams = 3000
