@@ -449,7 +449,6 @@ class Pool:
             self.fail_waiting(ConnectError("the client was closed before this request was sent"))
             for link in list(self.links):
                 link.connection.drain()
-                self._on_progress(link)
                 link.dispatch()
             while self.links and self._loop.time() < deadline:
                 await asyncio.wait([link.gone for link in self.links], timeout=self._interval)

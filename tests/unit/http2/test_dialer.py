@@ -303,3 +303,31 @@ async def test_a_connection_is_one_whose_settings_have_arrived(
         assert transports[0].aborted
         if not raw:
             assert str(caught.value) == "connected, but no SETTINGS within 0.05 s"
+
+
+async def test_a_proxy_has_what_is_left_of_the_time_and_tls_of_the_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connected: list[tuple[Any, ...]] = []
+
+    async def connect(attempt: Attempt) -> socket.socket:
+        return socket.socket()
+
+    async def through(proxy: Proxy, factory: Any, sock: socket.socket, *options: Any) -> Link:
+        sock.close()
+        connected.append(options)
+        link: Link = factory()
+        PeerTransport(link, GREETING)
+        return link
+
+    monkeypatch.setattr(Attempt, "connect", connect)
+    monkeypatch.setattr(Proxy, "connect", through)
+    context = ssl.create_default_context()
+    proxy = Proxy("proxy.example", 3128)
+    dialer = Dialer(
+        host="push.example", port=443, context=context, timeout=9.0, new_link=new_link, proxy=proxy
+    )
+    await dialer._open_address(Attempt(Address(socket.AF_INET, 0, ("192.0.2.1", 3128))), 60.0)
+    ((host, port, given, left),) = connected
+    assert (host, port, given) == ("push.example", 443, context)
+    assert 0 < left <= 60.0
