@@ -528,6 +528,21 @@ async def test_a_limit_that_no_longer_holds_is_forgotten(monkeypatch: pytest.Mon
     await stage.pool.close()
 
 
+async def test_a_limit_counts_what_a_connection_has_taken_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch, max_connections=1)
+    stage.streams = 20
+    stage.submit(3 + 3 + 1)
+    for number in range(2):
+        await leave_after(stage, number, 3)
+    await until(lambda: len(stage.wires) == 3 and stage.open_streams()[2] == 1)
+    stage.submit(10)
+    await until(lambda: stage.open_streams()[2] > 1)
+    assert stage.open_streams()[2] == 3
+    assert len(stage.pool.waiting) == 8
+    stage.wires[2].abort()
+    await stage.pool.close()
+
+
 @pytest.mark.parametrize("last", [0, 1])
 async def test_a_server_that_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch, last: int) -> None:
     """GOAWAY for everything on every connection ends after five; one that takes a request each time makes progress."""

@@ -71,6 +71,16 @@ async def test_a_ping_goes_first_and_the_requests_follow_its_acknowledgement(
     await stage.pool.close()
 
 
+async def test_one_connection_is_probed_for_as_many_requests_as_it_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = await silent(monkeypatch, 3)
+    stage.submit(2)
+    await asyncio.sleep(0)
+    assert sum(link.connection.probing for link in stage.pool.links) == 1
+    await stage.pool.close()
+
+
 async def test_a_ping_leaves_in_the_same_tick_however_requests_came(monkeypatch: pytest.MonkeyPatch) -> None:
     """An engine appends to `waiting` and calls `pump`, which does not write by itself."""
     stage = await silent(monkeypatch, 1)
