@@ -18,9 +18,9 @@ def commands() -> str:
     """The page of `pushcore` and all its commands."""
     parts = [
         "# Commands\n",
-        "Each option of a command can also be a variable of the environment or a key of a configuration file; where the",
-        "table names none, it cannot. The command line goes before the environment, the environment before",
-        "`[profile.NAME]`, and that before the section of the command.\n",
+        "`--help` of a command shows its usual options; this page, like `--help-all`, shows all of them. An option with a variable",
+        "in the table can also be set by this environment variable, or by a key in the file of `--config`. The command line has",
+        "precedence over the environment, the environment over `[profile.NAME]`, and that over `[send]`.\n",
     ]
     for path, command, context in _walk(
         cli, click.Context(cli, info_name="pushcore", **cli.context_settings)
@@ -44,9 +44,9 @@ def _walk(
 
 
 def _help(command: click.Command, context: click.Context) -> str:
-    r"""The help as Markdown: a paragraph after \b is what click leaves as it stands, so a block."""
+    r"""The help as Markdown: a paragraph after \b, which click does not wrap, is a block."""
     parts = [code(command.get_usage(context).removeprefix("Usage: "))]
-    for paragraph in (command.help or "").split("\n\n"):
+    for paragraph in (command.help or "").replace("\f", "").split("\n\n"):
         kept = paragraph.strip("\n").startswith("\b")
         parts.append(
             code(paragraph.replace("\b\n", "").strip("\n")) if kept else f"{_escaped(paragraph.strip())}\n"

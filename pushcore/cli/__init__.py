@@ -1,1 +1,1 @@
-"""The command line. `commands` has one file per command, `run` carries them out, `report` says what happened."""
+"""The command line. `commands` has one file per command, `run` executes them, `report` writes results and messages."""

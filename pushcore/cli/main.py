@@ -1,4 +1,4 @@
-"""`pushcore`: the group of commands, and how they end."""
+"""`pushcore`: the group of commands, and their exit statuses."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ cli.add_command(gateway)
 
 
 def run() -> int:
-    """The command `pushcore`: `main` with standard streams that neither stop it nor fail without a name."""
+    """The command `pushcore`: `main` with the standard streams of `streams`."""
     with standard_streams():
         return main()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit status. Whatever goes wrong is one sentence on the standard error."""
+    """Run the command line; the exit status. Every error is one sentence on the standard error."""
     try:
         status = cli.main(args=arguments, prog_name="pushcore", standalone_mode=False)
         return status if isinstance(status, int) else 0
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return _complain("interrupted", INCOMPLETE)
     except BrokenPipeError:
-        # The reader of the output has gone; Python must not try to flush it again.
+        # The reader of the output has closed it; Python must not flush it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return INCOMPLETE
     except OSError as error:
@@ -91,6 +91,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(text: str, status: int) -> int:
-    # The last filter, for secrets in the wrong place that any message may quote.
+    # The last filter for secrets: a message may quote one that was given in the wrong place.
     click.echo(f"pushcore: {printable(redact(' '.join(text.split())), 1000)}", err=True)
     return status

@@ -1,4 +1,4 @@
-"""The options that several commands share, by section. What they mean is in `run/client_options`, `run/sending` and `profiles`."""
+"""The options that several commands share, by section. `run/client_options`, `run/sending` and `profiles` use their values."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ..payloads.formats import AUTO, FORMATS
 from .sections import Function, Seconds, add, section
 
 NONE: Final = "none"
-"""The value of an option that switches something off."""
+"""The value with which an option disables something."""
 
 
-class PushTypeParameter(click.ParamType):  # type: ignore[type-arg]  # of click before 8.2 it is no generic
-    """A push type that we know, or NAME=SUFFIX for one that we do not."""
+class PushTypeParameter(click.ParamType):  # type: ignore[type-arg]  # click before 8.2: not generic
+    """A known push type, or NAME=SUFFIX for a new one."""
 
     name = "NAME"
 
@@ -73,7 +73,7 @@ class KeepAliveParameter(click.ParamType):  # type: ignore[type-arg]
 
 
 class StartTime(click.ParamType):  # type: ignore[type-arg]
-    """A moment to come, in ISO 8601 with its zone."""
+    """A time in the future, in ISO 8601 with its zone."""
 
     name = "TIME"
 
@@ -92,7 +92,7 @@ class StartTime(click.ParamType):  # type: ignore[type-arg]
 
 _apns = section("APNs")
 _fcm = section("FCM")
-_network = section("Network")
+_network = section("Network", rare=True)
 _payload = section("Payload")
 _sending = section("Sending")
 
@@ -107,30 +107,46 @@ _APNS: Final = (
     _apns("--team-id", metavar="ID", help="Your team id, 10 characters."),
     _apns(
         "--apns-cert",
+        rare=True,
         metavar="FILE",
         content=True,
         help="Certificate instead of a key: PEM or PKCS#12, with its private key or with --apns-cert-key.",
     ),
-    _apns("--apns-cert-key", metavar="FILE", content=True, help="Private key of a PEM certificate."),
-    _apns("--apns-cert-password-file", metavar="FILE", help="File with the passphrase of the private key."),
+    _apns(
+        "--apns-cert-key", rare=True, metavar="FILE", content=True, help="Private key of a PEM certificate."
+    ),
+    _apns(
+        "--apns-cert-password-file",
+        rare=True,
+        metavar="FILE",
+        help="File with the passphrase of the private key.",
+    ),
     _apns("--topic", metavar="BUNDLE", help="Bundle id of the app; suffixes of push types are added."),
     _apns(
         "--environment",
         type=click.Choice(["production", "sandbox", "auto"]),
-        help="Environment of APNs; default production. auto sends each row to the one in its column environment; without "
-        "one to production, and after BadDeviceToken once to the sandbox.",
+        metavar="NAME",
+        help='production (default), sandbox or auto. auto decides for each row, see "Test devices" in '
+        "docs/guides/sending.md.",
     ),
-    _apns("--apns-url", metavar="URL", help="Another server, such as https://127.0.0.1:2197."),
-    _apns("--apns-sandbox-url", metavar="URL", help="Another server for the sandbox of --environment auto."),
+    _apns("--apns-url", rare=True, metavar="URL", help="Another server, such as https://127.0.0.1:2197."),
+    _apns(
+        "--apns-sandbox-url",
+        rare=True,
+        metavar="URL",
+        help="Another server for the sandbox of --environment auto.",
+    ),
     _apns(
         "--apns-sandbox-key",
+        rare=True,
         metavar="FILE",
         content=True,
         help="Key for the sandbox of --environment auto, if --apns-key is for production only.",
     ),
-    _apns("--sandbox-key-id", metavar="ID", help="Its key id."),
+    _apns("--sandbox-key-id", rare=True, metavar="ID", help="Its key id."),
     _apns(
         "--idle-ping",
+        rare=True,
         type=IdlePingParameter(),
         default=3600.0,
         show_default=True,
@@ -143,13 +159,16 @@ _FCM: Final = (
         "--fcm-service-account",
         metavar="FILE",
         content=True,
-        help="Key of a service account from Google, a JSON file or its content; with the extra pushcore[google-auth] also "
-        "other credentials: authorized_user, external_account.",
+        help="Service account key from Google, a JSON file or its content. Other credentials need the extra "
+        "pushcore[google-auth].",
     ),
-    _fcm("--fcm-project", metavar="ID", help="Project to send for; default the account's project."),
-    _fcm("--fcm-url", metavar="URL", help="Another server, such as https://127.0.0.1:2198."),
+    _fcm(
+        "--fcm-project", rare=True, metavar="ID", help="Project to send for; default the account's project."
+    ),
+    _fcm("--fcm-url", rare=True, metavar="URL", help="Another server, such as https://127.0.0.1:2198."),
     _fcm(
         "--fcm-confirm",
+        rare=True,
         type=click.Choice(["validate_only"]),
         help="Confirm suspect tokens with a message that delivers nothing, 100 a second.",
     ),
@@ -202,10 +221,11 @@ _NETWORK: Final = (
 
 _PUSHES: Final = (
     _payload("--payload", metavar="FILE", help="The payload, a JSON object, for both providers."),
-    _payload("--apns-payload", metavar="FILE", help="Payload for APNs only."),
-    _payload("--fcm-payload", metavar="FILE", help="Payload for FCM only."),
+    _payload("--apns-payload", rare=True, metavar="FILE", help="Payload for APNs only."),
+    _payload("--fcm-payload", rare=True, metavar="FILE", help="Payload for FCM only."),
     _payload(
         "--payload-format",
+        rare=True,
         type=click.Choice(FORMATS),
         default=AUTO,
         show_default=True,
@@ -213,6 +233,7 @@ _PUSHES: Final = (
     ),
     _payload(
         "--push-type",
+        rare=True,
         type=PushTypeParameter(),
         metavar="NAME",
         help=f"For APNs: {', '.join(PUSH_TYPES)}; by default the one that suits the payload. NAME=SUFFIX for a new one, with "
@@ -220,30 +241,39 @@ _PUSHES: Final = (
     ),
     _payload(
         "--priority",
+        rare=True,
         type=int,
         metavar="N",
         help="For APNs: 1, 5 or 10; by default the one that suits the push type.",
     ),
     _payload(
         "--expiration",
+        rare=True,
         type=int,
         metavar="S",
         help="UNIX seconds until which APNs may store a push; 0: do not store.",
     ),
     _payload(
         "--collapse-id",
+        rare=True,
         metavar="ID",
         help="For APNs: pushes with the same id replace each other, 64 bytes.",
     ),
     _payload(
         "--android",
+        rare=True,
         type=click.Choice(get_args(AndroidForm)),
         default="notification",
         show_default=True,
         help="Form of a message in Expo's format for Android: a notification with data, or data alone.",
     ),
-    _payload("--experience-id", metavar="ID", help="With Expo's format, for old versions of Expo Go only."),
-    _payload("--scope-key", metavar="KEY", help="The same."),
+    _payload(
+        "--experience-id",
+        rare=True,
+        metavar="ID",
+        help="With Expo's format, for old versions of Expo Go only.",
+    ),
+    _payload("--scope-key", rare=True, metavar="KEY", help="The same."),
 )
 
 _PACE: Final = (
@@ -255,6 +285,7 @@ _PACE: Final = (
     ),
     _sending(
         "--retry",
+        rare=True,
         type=click.Choice(["none", "report", "resend"]),
         default="report",
         show_default=True,
@@ -263,30 +294,35 @@ _PACE: Final = (
     ),
     _sending(
         "--max-age",
+        rare=True,
         type=Seconds(min=0, min_open=True),
         metavar="S",
         help="Seconds after which a push is no longer retried; default 3600.",
     ),
     _sending(
         "--window",
+        rare=True,
         type=click.IntRange(min=1),
         metavar="N",
         help="Most pushes between audience and results; default twice the capacity of the connections, 16384 at most.",
     ),
     _sending(
         "--start-at",
+        rare=True,
         type=StartTime(),
         metavar="TIME",
         help="Prepare connections and first requests, and start sending at this time: 2026-12-24T18:00:00+01:00.",
     ),
     _sending(
         "--max-connections",
+        rare=True,
         type=click.IntRange(min=1),
         metavar="N",
         help="Most connections to each provider; default 8 to APNs and 10 to FCM.",
     ),
     _sending(
         "--metrics-port",
+        rare=True,
         type=click.IntRange(0, 65_535),
         metavar="N",
         help="Serve Prometheus at http://127.0.0.1:N/metrics during the run; 0 is any free port. Needs the extra "
@@ -297,27 +333,28 @@ _PACE: Final = (
 
 results_raw_option = section("Audience and results")(
     "--results-raw",
+    rare=True,
     is_flag=True,
     help="Results for programs: texts are not escaped for spreadsheets.",
 )
-"""Of the commands that write results as CSV."""
+"""An option of the commands that write results as CSV."""
 
 
 def credential_options(function: Function) -> Function:
-    """Adds those that say with what to send where, for `ClientOptions.of`."""
+    """Add the options for credentials, servers and network, for `ClientOptions.of`."""
     return add(function, (*_APNS, *_FCM, *_NETWORK))
 
 
 def apns_options(function: Function) -> Function:
-    """Adds those of them that APNs needs."""
+    """Add those of `credential_options` that concern APNs."""
     return add(function, (*_APNS, *_NETWORK))
 
 
 def push_options(function: Function) -> Function:
-    """Adds those that say what is sent, for `ClientOptions.of`."""
+    """Add the options for the payload, for `ClientOptions.of`."""
     return add(function, _PUSHES)
 
 
 def sending_options(function: Function) -> Function:
-    """Adds those that say how fast and how often, for `SendingOptions.of`."""
+    """Add the options for rate, retries and connections, for `SendingOptions.of`."""
     return add(function, _PACE)

@@ -1,5 +1,5 @@
-"""The origin of an option's value, for messages: a variable of the environment or a key of a settings file; and what a
-name that is none was perhaps meant to be."""
+"""The origin of an option's value, for messages: an environment variable or a key of a settings file. Suggestions for
+misspelt names."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ..audience.problems import printable
 from ..redaction import shown_name
 
 SETTINGS_FILE = "pushcore.cli.settings_file"
-"""The key in a context's `meta` under which the name of the settings file stands."""
+"""The key in a context's `meta` for the name of the settings file."""
 _PREFIX = "PUSHCORE_"
 _OPTION = re.compile(r"--[a-z][a-z0-9-]+")
 _ARGUMENT = re.compile(r"^(?:the options cannot work: the )?([a-z]+(?:_[a-z]+)*) (?:must|is|of)\b")
 """A message of the library begins with the name of its argument."""
-_LIKE = 0.8  # of difflib: a letter more, less, or another one in words of five or more
+_LIKE = 0.8  # of difflib: one letter added, missing or wrong in words of five letters or more
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -40,7 +40,7 @@ def origin_of(context: click.Context, name: str) -> str | None:
 
 
 def with_origins(text: str, context: click.Context) -> str:
-    """A message, with where the options that it names, or whose values it quotes, came from."""
+    """A message with the origins of the options that it names, or of the values that it quotes."""
     named = set(_OPTION.findall(text))
     argument = _ARGUMENT.match(text)
     origins = []
@@ -59,7 +59,7 @@ def with_origins(text: str, context: click.Context) -> str:
 
 
 def unknown_variables(context: click.Context) -> Iterator[str]:
-    """A sentence for each variable of the environment that is nearly an option's: the mistake would pass unnoticed."""
+    """A sentence for each environment variable with nearly the name of an option's variable: it would have no effect."""
     known = {
         str(parameter.name).upper()
         for command in commands(context.find_root().command)
@@ -76,7 +76,7 @@ def unknown_variables(context: click.Context) -> Iterator[str]:
 
 
 def commands(command: click.Command) -> Iterator[click.Command]:
-    """A command and all that are in it."""
+    """A command and all its subcommands."""
     yield command
     for one in command.commands.values() if isinstance(command, click.Group) else ():
         yield from commands(one)

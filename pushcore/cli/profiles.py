@@ -1,13 +1,13 @@
-"""Settings out of a TOML file: `[send]` for every run, and `[profile.NAME]` for those that name it.
+"""Settings from a TOML file: `[send]` for every run, and `[profile.NAME]` for runs with `--profile NAME`.
 
     [send]
-    apns-key = "AuthKey_ABC123DEFG.p8"     # the options without their dashes; paths from the file's directory on
+    apns-key = "AuthKey_ABC123DEFG.p8"     # the options without leading dashes; paths are relative to the file
     key-id = "ABC123DEFG"
 
     [profile.sandbox]
     environment = "sandbox"
 
-The command line goes before the environment, that before `[profile.NAME]`, that before `[send]`, and defaults come last.
+The order of precedence: command line, environment, `[profile.NAME]`, `[send]`, defaults.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .origins import SETTINGS_FILE, nearest
 from .sections import Function, Option, add, section
 
 MAX_FILE: Final = 1024 * 1024
-"""Bytes of a settings file."""
+"""Bytes of a settings file, at most."""
 _EXPECTED: Final = "a TOML file with a table [send]"
 _KEY: Final = "pushcore.cli.profiles"
 _NO_SETTINGS: Final = frozenset({"config", "profile", "help"})
@@ -35,12 +35,12 @@ Settings = dict[str, Any]
 
 
 def settings_options(function: Function) -> Function:
-    """Adds --config and --profile; what they name become the defaults of the command's other options."""
+    """Add --config and --profile; the settings that they name become the defaults of the other options."""
     return add(function, _OPTIONS)
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
-    """Both are asked for before all other options, and in either order."""
+    """Called for --config and --profile before all other options, in any order; read the settings after the second call."""
     given = context.meta.setdefault(_KEY, {})
     given[parameter.name] = value
     if len(given) < 2 or context.resilient_parsing:
@@ -61,10 +61,11 @@ _OPTIONS: Final = (
         is_eager=True,
         expose_value=False,
         callback=_remember,
-        help="TOML file with options in a table [send]; see above.",
+        help="TOML file with options in a table [send].",
     ),
     _settings(
         "--profile",
+        rare=True,
         metavar="NAME",
         is_eager=True,
         expose_value=False,
@@ -75,10 +76,10 @@ _OPTIONS: Final = (
 
 
 def read_settings(path: str, profile: str | None, context: click.Context) -> Settings:
-    """The values in a settings file for the command of `context`, by the names that click has for them.
+    """The values in a settings file for the command of `context`, by click's names of the options.
 
     Raises:
-        BadInput: it cannot be read, has no such profile, or holds what is no option of any command.
+        BadInput: it cannot be read, has no such profile, or has a key that is not an option of any command.
     """
     name = printable(shown_name(path))
     try:
@@ -124,7 +125,7 @@ def _table(tables: dict[str, Any], key: str, name: str) -> dict[str, Any]:
 
 
 def _options_of_all(context: click.Context) -> dict[str, click.Parameter]:
-    """A file is for several commands, so what one of them does not know may be another's."""
+    """The options of all commands: a file may have settings for several commands."""
     return {
         str(parameter.name): parameter
         for command in (*_commands(context.find_root().command), context.command)
@@ -157,7 +158,7 @@ def _value(value: Any, parameter: click.Parameter, place: Path, where: str) -> A
 
 
 def _check(value: Any, parameter: click.Parameter, context: click.Context, where: str) -> None:
-    """Raises `BadInput` for what the option does not take: here, for click would not say which file it stands in."""
+    """Raise `BadInput` if the option does not accept the value. An error of click would not name the file."""
     if "\0" in str(value):
         raise BadInput(f"{where} holds a NUL character")
     try:
@@ -171,7 +172,7 @@ def _check(value: Any, parameter: click.Parameter, context: click.Context, where
 
 
 def _kind(value: object) -> str:
-    """What it is, never what it says: it may be a secret in the wrong place."""
+    """The type of a value, without its content, which may be a secret."""
     if isinstance(value, bool):
         return _BOOLEAN
     if isinstance(value, int | float):

@@ -1,4 +1,4 @@
-"""Access of a command to its queue: the options beside --queue, and their meaning."""
+"""The options for a queue's credentials."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .run.client_options import read_password
 from .sections import Function, add, section
 
 QUEUE_HELP: Final = (
-    "redis://HOST:PORT or nats://HOST:PORT, with TLS rediss:// or tls://; redis+sentinel://HOST:PORT,HOST:PORT/SERVICE, "
-    "redis+cluster://HOST:PORT,HOST:PORT, nats://HOST:PORT,nats://HOST:PORT?replicas=3."
+    "redis://HOST:PORT or nats://HOST:PORT, with TLS rediss:// or tls://. docs/guides/queue.md has the URLs of Sentinel and of "
+    "clusters."
 )
-"""Of the option --queue."""
+"""The help of the option --queue."""
 
-_queue = section("Queue")
+_queue = section("Queue", rare=True)
 _OPTIONS: Final = (
     _queue(
         "--queue-password-file",
@@ -46,12 +46,12 @@ class QueueTarget(NamedTuple):
 
 
 def queue_access_options(function: Function) -> Function:
-    """Adds the options; `access_of` takes them out of a command's."""
+    """Add the options; `access_of` reads their values."""
     return add(function, _OPTIONS)
 
 
 def access_of(options: dict[str, Any], url: str) -> Access:
-    """The access settings, removed from the options; warns of a password that every user of this machine can read.
+    """The credentials, which are removed from `options`. Warns about a password that other users of the machine can read.
 
     Raises:
         BadInput: a file cannot be read.

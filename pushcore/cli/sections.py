@@ -1,7 +1,8 @@
-"""Options in sections, and commands whose help shows them so and whose options have variables of the environment."""
+"""Options in sections, and commands with help by section and with an environment variable for each option."""
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from functools import partial
@@ -19,8 +20,10 @@ ENVIRONMENT: Final = "PUSHCORE"
 
 _OTHERS: Final = "Others"
 _ARGUMENTS: Final = "pushcore.cli.arguments"
+_ALL: Final = "pushcore.cli.help_all"
+"""The key in a context's `meta` that is set for --help-all."""
 _PATHS: Final = ("FILE", "DIR", "AUDIENCE", "JOURNAL", "PAYLOAD")
-"""Metavars of what is a path."""
+"""Metavars of paths."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Any], Any]
@@ -40,24 +43,28 @@ class Seconds(click.FloatRange):
 class Option(click.Option):
     """An option of one section.
 
-    `metavar` FILE says that its value is a path. `content`: or what such a file holds, as it may stand in a variable of the
-    environment. Any other option refuses key material without repeating it: its value may end in a message.
+    The metavar FILE marks a path. `content`: the value may also be the content of such a file, for example from an environment
+    variable. All other options reject key material without repeating it, because a value may be quoted in a message. `rare`:
+    only `--help-all` shows it.
     """
 
-    def __init__(self, *names: Any, section: str, content: bool = False, **settings: Any) -> None:
+    def __init__(
+        self, *names: Any, section: str, content: bool = False, rare: bool = False, **settings: Any
+    ) -> None:
         super().__init__(*names, **settings)
         self.section = section
         self.content = content
+        self.rare = rare
 
     def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
-        """Called by click, for a value from wherever."""
+        """Called by click, for a value of any origin."""
         if not self.content:
             _refuse_secret(value, self, ctx)
         return super().type_cast_value(ctx, value)
 
 
 class Argument(click.Argument):
-    """An argument, which refuses key material as an option does."""
+    """An argument, which rejects key material like an option."""
 
     def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
         """Called by click."""
@@ -77,7 +84,20 @@ def _refuse_secret(value: Any, parameter: click.Parameter, context: click.Contex
 
 
 class Command(click.Command):
-    """A command whose help has a heading for each section, and whose errors name the variable or key that is wrong."""
+    """A command with help by section, and with errors that name the variable or key with the wrong value.
+
+    If it has more than two rare options (`brief`), `--help` leaves them out, and all of its text after a form feed; `--help-all`
+    shows everything.
+    """
+
+    def __init__(self, *names: Any, **settings: Any) -> None:
+        super().__init__(*names, **settings)
+        self.brief = sum(isinstance(each, Option) and each.rare for each in self.params) > 2
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Called by click."""
+        *params, last = super().get_params(ctx)
+        return [*params, _HelpAll(), last] if self.brief else [*params, last]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Called by click."""
@@ -85,7 +105,7 @@ class Command(click.Command):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Called by click. An error says which variable or which key of a file the option that it names came from."""
+        """Called by click. Errors name the variable or the key of a file from which an option has its value."""
         for text in unknown_variables(ctx):
             click.echo(f"pushcore: {text}", err=True)
         try:
@@ -96,12 +116,22 @@ class Command(click.Command):
                 raise
             raise (BadInput if isinstance(error, BadInput) else ConfigurationError)(text) from None
 
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Called by click."""
+        if self.brief and not ctx.meta.get(_ALL):
+            super().format_help_text(ctx, formatter)
+            return
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(inspect.cleandoc(self.help or "").replace("\f", ""))
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Called by click."""
         sections: dict[str, list[tuple[str, str]]] = {}
+        show_all = not self.brief or ctx.meta.get(_ALL, False)
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
-            if record is not None:
+            if record is not None and (show_all or not (isinstance(parameter, Option) and parameter.rare)):
                 title = parameter.section if isinstance(parameter, Option) else _OTHERS
                 sections.setdefault(title, []).append(record)
         if _OTHERS in sections:
@@ -111,30 +141,52 @@ class Command(click.Command):
                 formatter.write_dl(records)
 
 
+class _HelpAll(click.Option):
+    """`--help-all`."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            ["--help-all"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            allow_from_autoenv=False,
+            callback=self._show,
+            help="Show the complete help, with all options.",
+        )
+
+    @staticmethod
+    def _show(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+        if value and not context.resilient_parsing:
+            context.meta[_ALL] = True
+            click.echo(context.get_help(), color=context.color)
+            context.exit()
+
+
 def parse_again(context: click.Context) -> dict[str, Any]:
-    """The values of a command's options, from its command line and a settings file as that is now.
+    """The values of a command's options, from its command line and the present content of its settings file.
 
     Raises:
-        click.UsageError, BadInput: they cannot be read any more.
+        click.UsageError, BadInput: they have become invalid.
     """
     arguments = list(context.meta[_ARGUMENTS])
     with context.command.make_context(context.info_name, arguments, context.parent) as again:
         return dict(again.params)
 
 
-def section(title: str) -> Callable[..., Decorator]:
-    """As `click.option`, for options of this section."""
-    return partial(click.option, cls=Option, section=title)
+def section(title: str, *, rare: bool = False) -> Callable[..., Decorator]:
+    """Like `click.option`, for options of this section."""
+    return partial(click.option, cls=Option, section=title, rare=rare)
 
 
 option = section(_OTHERS)
-"""What `click.option` is, for options of no section."""
+"""Like `click.option`, for options without a section."""
 argument = partial(click.argument, cls=Argument)
-"""What `click.argument` is."""
+"""Like `click.argument`."""
 
 
 def command(**settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
-    """As `click.command`, with sections and variables."""
+    """Like `click.command`, with sections and variables."""
     return click.command(cls=Command, context_settings={"auto_envvar_prefix": ENVIRONMENT}, **settings)
 
 

@@ -1,8 +1,8 @@
-"""The standard streams of a command: errors of the standard output have a name, and the standard error never stops a run.
+"""The standard streams of a command: errors of the standard output name it, and the standard error never blocks a run.
 
-A command must obey signals, end its children and write its results whatever becomes of the terminal that it was started
-from. A write to a closed pipe fails, and a write to a full one (`2>&1 | tee` whose reader stands still, Ctrl-S) waits, for
-good perhaps, and in the event loop's thread. So the standard error is written only while it takes more.
+A command must obey signals, end its children and write its results, whatever happens to its terminal. A write to a closed
+pipe fails. A write to a full one (Ctrl-S, or `2>&1 | tee` with a reader that does not read) blocks, perhaps forever, in the
+thread of the event loop. So the standard error is written only while it accepts bytes.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from contextlib import contextmanager
 from typing import Any, Final, TextIO, cast
 
 MAX_PENDING: Final = 64 * 1024
-"""Bytes that wait for a standard error that takes nothing; what comes after them is dropped."""
+"""Bytes that are buffered while the standard error accepts nothing; further bytes are dropped."""
 PATIENCE: Final = 1.0
-"""Seconds that the end of a command waits for the standard error to take the last words."""
+"""Seconds that a command waits at its end until the standard error has accepted the last bytes."""
 _AT_ONCE: Final = 512
-"""Bytes of one write: POSIX's least PIPE_BUF, which a pipe that is ready takes without waiting."""
+"""Bytes of one write: the minimum of POSIX's PIPE_BUF, which a ready pipe accepts without blocking."""
 _CLOSED: Final = ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_WRONLY))
 
 
 class StandardError(io.RawIOBase):
-    """A file descriptor to which no write waits and no write fails. Bytes that it does not take now wait for the next one."""
+    """A file descriptor with writes that never block and never fail. Bytes that it does not accept now are written later."""
 
     def __init__(self, number: int) -> None:
         self.pending = bytearray()
@@ -36,7 +36,7 @@ class StandardError(io.RawIOBase):
         self._broken = False
 
     def writable(self) -> bool:
-        """It is."""
+        """True."""
         return True
 
     def fileno(self) -> int:
@@ -48,19 +48,19 @@ class StandardError(io.RawIOBase):
         return os.isatty(self._number)
 
     def write(self, data: Any) -> int:
-        """Take all of it; what does not fit is dropped."""
+        """Buffer and write `data`; bytes beyond the buffer are dropped."""
         size = len(data)
         self.pending += bytes(data)[: MAX_PENDING - len(self.pending)]
         self._write_ready(0.0)
         return size
 
     def flush(self) -> None:
-        """Write what the descriptor takes now."""
+        """Write as much as the descriptor accepts now."""
         if not self.closed:
             self._write_ready(0.0)
 
     def drain(self, seconds: float) -> None:
-        """Wait at most so long until everything is written."""
+        """Wait until everything is written, at most `seconds`."""
         deadline = time.monotonic() + seconds
         while self.pending and time.monotonic() < deadline:
             self._write_ready(max(deadline - time.monotonic(), 0.0))
@@ -80,14 +80,14 @@ class StandardError(io.RawIOBase):
 
 
 class NamedFile(io.FileIO):
-    """A file opened for writing whose errors name it, as those of its opening do."""
+    """A file for writing with errors that contain its name."""
 
     def __init__(self, file: str | int, shown: str, *, closefd: bool = True) -> None:
         self._shown = shown
         super().__init__(file, "wb", closefd=closefd)
 
     def write(self, data: Any) -> int:
-        """Raises `OSError` with the name."""
+        """Write; an `OSError` contains the name of the file."""
         try:
             return super().write(data)
         except OSError as error:
@@ -97,7 +97,7 @@ class NamedFile(io.FileIO):
 
 @contextmanager
 def standard_streams() -> Iterator[None]:
-    """Prepare the standard streams for a command; at the end wait a moment for its last words."""
+    """Prepare the standard streams for a command; at the end wait a moment until its last messages are written."""
     _occupy_closed()
     if sys.stdout is None or sys.stdout is sys.__stdout__:
         sys.stdout = _text(io.BufferedWriter(NamedFile(1, "the standard output", closefd=False)), sys.stdout)
@@ -117,15 +117,15 @@ def standard_streams() -> Iterator[None]:
 
 
 def is_blocked() -> bool:
-    """Whether the standard error takes nothing at present, so that there is no use in drawing on it."""
+    """Whether the standard error accepts nothing at present, so that progress should not be drawn."""
     raw = getattr(sys.stderr, "buffer", None)
     return isinstance(raw, StandardError) and bool(raw.pending)
 
 
 def _occupy_closed() -> None:
-    """Have no file take the number of a standard stream that was closed: it would get what is meant for the stream.
+    """Occupy the numbers of closed standard streams, so that no other file gets the number and the output of the stream.
 
-    What is read from the first or written to the second still fails; the standard error has no reader to miss anything.
+    Reading the standard input and writing the standard output still fail; writes to the standard error are ignored.
     """
     for number, flags in _CLOSED:
         try:

@@ -138,7 +138,7 @@ def options(program: str, *command: str) -> frozenset[str]:
         for name in command:
             assert isinstance(found, click.Group)
             found = found.commands[name]
-        return frozenset(["--help", *(option for each in found.params for option in each.opts)])
+        return frozenset(["--help", "--help-all", *(option for each in found.params for option in each.opts)])
     said = subprocess.run(
         [sys.executable, "-m", program, *command, "--help"],
         capture_output=True,

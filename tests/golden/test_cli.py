@@ -21,6 +21,7 @@ import pytest
 from fakeservers import FakeApns, FakeFcm, fated_registration, fated_token
 from pushcore import __version__
 from pushcore.cli.main import cli
+from pushcore.cli.sections import Command
 from tests.golden.command_line import WIDTH, CommandLine
 from tests.golden.compare import golden_names, same_as_golden
 
@@ -42,8 +43,19 @@ def commands(group: click.Group = cli, *path: str) -> Iterator[tuple[str, ...]]:
             yield *path, name
 
 
-def help_name(words: tuple[str, ...]) -> str:
-    return "-".join(("help", *words)) + ".txt"
+def commands_with_rare_options() -> Iterator[tuple[str, ...]]:
+    """The words of the commands that have `--help-all`."""
+    for words in commands():
+        command: click.Command = cli
+        for word in words:
+            assert isinstance(command, click.Group)
+            command = command.commands[word]
+        if isinstance(command, Command) and command.brief:
+            yield words
+
+
+def help_name(words: tuple[str, ...], kind: str = "help") -> str:
+    return "-".join((kind, *words)) + ".txt"
 
 
 @pytest.fixture
@@ -86,6 +98,12 @@ def of_fcm(fcm: FakeFcm) -> list[str]:
 def test_help(pushcore: CommandLine, words: tuple[str, ...]) -> None:
     pushcore.run(*words, "--help")
     same_as_golden(f"cli/{help_name(words)}", pushcore.text)
+
+
+@pytest.mark.parametrize("words", [*commands_with_rare_options()], ids=" ".join)
+def test_complete_help(pushcore: CommandLine, words: tuple[str, ...]) -> None:
+    pushcore.run(*words, "--help-all")
+    same_as_golden(f"cli/{help_name(words, 'help-all')}", pushcore.text)
 
 
 @pytest.fixture(scope="module")
@@ -324,5 +342,6 @@ def test_every_golden_session_is_run() -> None:
         *("bad-input", "campaigns"),
     }
     wanted = {f"{name}.txt" for name in sessions} | {help_name(words) for words in commands()}
+    wanted |= {help_name(words, "help-all") for words in commands_with_rare_options()}
     wanted |= {help_name(("fakeservers", *filter(None, [service]))) for service in FAKES}
     assert golden_names("cli") == wanted

@@ -1,4 +1,4 @@
-"""`pushcore campaign`: makes a campaign of an audience, puts it on a queue, collects the results and says how far it is."""
+"""`pushcore campaign`: makes a campaign from an audience, puts it on a queue, collects results, and shows the progress."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _url = _option("--queue", required=True, metavar="URL", help=QUEUE_HELP)
 
 
 def _queue(function: Callable[..., int]) -> Callable[..., int]:
-    """Adds --queue and how to get in; the command gets both as `queue`."""
+    """Add --queue and the options for its credentials; the command gets them as one `queue`."""
 
     @functools.wraps(function)
     def with_target(*, queue: str, **options: Any) -> int:
@@ -70,16 +70,16 @@ def campaign() -> None:
       pushcore campaign run --queue redis://127.0.0.1:6379 --ledger autumn.ledger
       pushcore campaign results --ledger autumn.ledger --results results.csv
 
-    The ledger has every row and its outcome. What the queue loses, `run` puts back. Start `create` or `run` again after a
-    kill. Keep `run` running: it collects the results.
+    The ledger has every row and its outcome. Keep `run` running: it collects the results, and puts back what the queue has lost.
+    After a kill, start `create` or `run` again.
 
-    Options can also be variables of the environment, PUSHCORE_QUEUE for --queue and so on, or stand in the TOML file of
-    --config, see `pushcore send --help`.
+    Every option can also be an environment variable (PUSHCORE_QUEUE for --queue) or a key in the file of --config.
+    docs/guides/queue.md is the guide.
     """
 
 
 def _command(name: str | None = None, **settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
-    """A command of the group, with sections and variables as the other commands have them."""
+    """A command of the group, with sections and variables like the other commands."""
 
     def decorate(function: Callable[..., Any]) -> click.Command:
         made = command(name=name, **settings)(function)
@@ -125,7 +125,8 @@ def _command(name: str | None = None, **settings: Any) -> Callable[[Callable[...
 @_option(
     "--environment",
     type=click.Choice(["production", "sandbox", "auto"]),
-    help="Workers must send to this environment of APNs, or to both with --environment auto.",
+    metavar="NAME",
+    help="Workers must send to this environment of APNs: production, sandbox or auto.",
 )
 @_option("--fcm-project", metavar="ID", help="Workers must send to this project of FCM.")
 @settings_options
@@ -139,7 +140,7 @@ def create(
     unique: bool,
     **needed: str | None,
 ) -> int:
-    """Make a campaign of an audience, and put it on the queue."""
+    """Make a campaign from an audience, and put it on the queue."""
     if unique and by_reference:
         raise BadInput(
             "--unique and --by-reference exclude each other: a reference includes every row of its range"
@@ -203,11 +204,11 @@ def run(queue: QueueTarget, ledger: str, metrics_port: int | None) -> int:
 @_option("--json", is_flag=True, help="One JSON object instead of lines.")
 @settings_options
 def status(queue: QueueTarget, ledger: str, json: bool) -> int:
-    """Say how far it is.
+    """Show the progress.
 
     --json writes one object: campaign, state, complete (whether all rows are known), rows, done, chunks (waiting, leased,
-    finished, aside), results (that wait to be collected), oldest and left (seconds), rate (a second), repeats, strays,
-    reasons (platform, verdict, reason and rows of each kind), and stopped (why, or null).
+    finished, aside), results (not collected yet), oldest and left (seconds), rate (per second), repeats, strays, reasons
+    (platform, verdict, reason and rows of each kind), and stopped (the reason, or null).
     """
     with _opened(lambda: Ledger.open(ledger)) as book:
         if json:
@@ -228,7 +229,7 @@ def status(queue: QueueTarget, ledger: str, json: bool) -> int:
 @results_raw_option
 @settings_options
 def results(ledger: str, results: str, form: str, results_raw: bool) -> int:
-    """Write what became of each row, as far as it was collected."""
+    """Write the collected results, one row per row of the audience."""
     with _opened(lambda: Ledger.open(ledger)) as book:
         if results != "-" and os.path.exists(results) and os.path.samefile(results, ledger):
             raise BadInput(f"{printable(results)} is the ledger; expected another file for the results")
@@ -249,7 +250,7 @@ def _order(name: str, words: str, give: Callable[[Coordinator], Awaitable[None]]
 
 
 async def _give(coordinator: Coordinator, give: Callable[[Coordinator], Awaitable[None]]) -> int:
-    """Give an order, and say which workers obey it."""
+    """Change the state, and print which workers obey it."""
     await give(coordinator)
     good, others = await coordinator.obeyed()
     state = coordinator.ledger.state.value
@@ -274,7 +275,7 @@ _order(
 @_option("--aside", is_flag=True, help="Also try chunks again that were set aside.")
 @settings_options
 def resume(queue: QueueTarget, ledger: str, aside: bool) -> int:
-    """Go on after a pause, a cancellation, or a stop whose cause was mended; says which workers do."""
+    """Continue after a pause, a cancellation, or a stop by the breaker, and print which workers do."""
 
     async def go_on(coordinator: Coordinator) -> None:
         await coordinator.resume()
@@ -307,9 +308,9 @@ _order(
 @_option("--once", is_flag=True, help="Look once.")
 @settings_options
 def watch(queue: QueueTarget, ledger: str, every: float, once: bool) -> int:
-    """Show how far it is, and what each worker does, until it is over.
+    """Show the progress and the state of each worker, until the campaign ends.
 
-    On a terminal one screen, which is drawn anew; otherwise a block of lines for each look.
+    On a terminal the screen is updated; otherwise each update is a block of lines.
     """
     redraw = sys.stdout.isatty()
 
@@ -339,7 +340,7 @@ def watch(queue: QueueTarget, ledger: str, every: float, once: bool) -> int:
 
 
 def worker_lines(heartbeats: Sequence[WorkerHeartbeat], now: float) -> Iterator[str]:
-    """A line for each worker, those that are alive first."""
+    """A line for each worker, live workers first."""
     for heartbeat in sorted(heartbeats, key=lambda heartbeat: not heartbeat.alive(now)):
         ago = max(now - heartbeat.at, 0.0)
         state = heartbeat.state if heartbeat.alive(now) else GONE
@@ -366,7 +367,7 @@ def _lines(status: CampaignStatus) -> Iterator[str]:
 
 
 def _values(status: CampaignStatus) -> dict[str, Any]:
-    """The same in terms of JSON."""
+    """The status as JSON values."""
     ledger, queue = status.ledger, status.queue
     return {
         "campaign": status.name,
@@ -433,8 +434,8 @@ def _needs(
 
 
 def _rows(source: Audience, chunk: int, duplicates: Duplicates | None = None) -> Iterator[dict[str, Any]]:
-    """Every row by its number, those that cannot be read and duplicates as well: chunks have no gaps."""
-    batch: list[dict[str, Any]] = []  # begins where a chunk does
+    """All rows in order, also those that cannot be read, and duplicates: chunks have no gaps."""
+    batch: list[dict[str, Any]] = []  # the rows of one chunk
     columns = source.columns
 
     def on_bad(number: int, token: str, reason: str) -> None:
@@ -453,7 +454,7 @@ def _rows(source: Audience, chunk: int, duplicates: Duplicates | None = None) ->
 
 
 def _even(rows: list[dict[str, Any]], chunk: int) -> Iterator[dict[str, Any]]:
-    """Rows that lack a column say so, for a chunk has all columns for all its rows."""
+    """Mark columns that a row does not have: a chunk stores all columns for all its rows."""
     for at in range(0, len(rows), chunk):
         batch = rows[at : at + chunk]
         names = {name for row in batch for name in row} - {BAD}

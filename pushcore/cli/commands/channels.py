@@ -25,13 +25,13 @@ from ..statuses import BAD_INPUT, INCOMPLETE, OK, STOPPED
 T = TypeVar("T")
 
 MAX_PAYLOAD: Final = 64 * 1024
-"""Bytes of a payload's file: APNs takes 5120, and says so itself of what is somewhat larger."""
+"""Bytes of a payload file, at most. APNs accepts 5120 bytes; it rejects larger ones itself."""
 
 _EXIT: Final = """
 Options can also be environment variables, PUSHCORE_APNS_KEY for --apns-key and so on, or be in a file, as for
 `pushcore send`.
 
-\b
+\f\b
 Exit status:
   0  done
   1  APNs rejected the request or did not respond
@@ -47,19 +47,19 @@ _json = option("--json", "as_json", is_flag=True, help="One JSON object instead 
 
 @click.group(short_help="Broadcast channels of an app.")
 def channels() -> None:
-    """Broadcast channels, by which one push updates a Live Activity on all devices that follow it (iOS 18).
+    """Broadcast channels: one push to a channel updates a Live Activity on all devices that follow it (iOS 18).
 
     \b
-      pushcore channels create --apns-key AuthKey_ABC123DEFG.p8 --key-id ABC123DEFG \\
-          --team-id TEAM123456 --topic com.example.app
+      pushcore channels create --apns-key AuthKey_ABC123DEFG.p8 \\
+          --key-id ABC123DEFG --team-id TEAM123456 --topic com.example.app
       pushcore channels broadcast CHANNEL payload.json ...
 
-    A channel belongs to one app and one environment, which may have 10 000 of them.
+    A channel belongs to one app and one environment. An app may have 10 000 channels in each environment.
     """
 
 
 def _channel_command(asks: bool = True, **settings: Any) -> Callable[[Function], click.Command]:
-    """A command of the group, with the options that say with what to ask where. `asks`: the server for channels."""
+    """A command of the group, with the options for credentials. `asks`: it sends requests to the server for channels."""
 
     def decorate(function: Function) -> click.Command:
         if asks:
@@ -147,7 +147,8 @@ def delete(channel: str, channels_url: str | None, **options: Any) -> int:
 PAYLOAD is a file with a payload for APNs, with the event "update" or "end", in 5120 bytes:
 
 \b
-  {{"aps": {{"event": "update", "timestamp": 1700000000, "content-state": {{...}}}}}}
+  {{"aps": {{"event": "update", "timestamp": 1700000000,
+    "content-state": {{...}}}}}}
 
 {_EXIT}""",
 )
@@ -231,7 +232,7 @@ def _client(options: dict[str, Any]) -> ApnsClient:
 
 
 def _complain(result: Result) -> int:
-    """Say why it was not done; the exit status."""
+    """Print why the request failed; the exit status."""
     advice = f"; {result.row.advice}" if result.row.name else ""
     click.echo(f"pushcore: {printable(f'{result}{advice}', 600)}", err=True)
     if result.verdict is Verdict.MISCONFIGURED:

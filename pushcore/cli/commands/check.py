@@ -33,12 +33,12 @@ HELP = """Test key, team, topic, service account, project and network. No device
       --team-id TEAM123456 --topic com.example.app \\
       --fcm-service-account service-account.json
 
-It has the options of `pushcore send`. FCM gets one message with validate_only, which Google checks and does not
-deliver. APNs gets one push to a token of 64 zeros: the reason BadDeviceToken says that network, key, team and topic are
-accepted; with --environment auto, each environment gets one. Only a push to a real device shows that the environment is right.
-It also prints until when certificate or token is valid; with --json it writes one object.
+FCM gets one message with validate_only, which Google checks and does not deliver. APNs gets one push to a token of 64 zeros:
+the reason BadDeviceToken shows that network, key, team and topic are accepted. With --environment auto, each environment gets
+one. Only a push to a real device shows that the environment is right. It also prints until when certificate or token is valid.
+The options are those of `pushcore send`.
 
-\b
+\f\b
 Exit status:
   0  everything that was tested is right
   1  it was interrupted, or failed
@@ -47,7 +47,7 @@ Exit status:
 """
 
 NOBODY: Final = "00" * 32
-"""A device token as Apple gives to no device."""
+"""A device token that Apple gives to no device."""
 TOPIC: Final = "pushcore-check"
 
 _APNS_PUSH: Final = {"aps": {"content-available": 1}}
@@ -97,7 +97,7 @@ def check(json: bool, **options: Any) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """A client to try. `one_of_two`: whether there is another for the other environment of the platform."""
+    """A client to test. `one_of_two`: whether there is another one for the other environment of APNs."""
 
     platform: str
     client: CampaignClient
@@ -105,7 +105,7 @@ class _Target:
 
     @property
     def environment(self) -> str | None:
-        """Apple's, where it is known."""
+        """The environment of APNs, if it is known."""
         return getattr(self.client, "environment", None)
 
 
@@ -120,7 +120,7 @@ def _targets(clients: Clients) -> list[_Target]:
 
 
 def _until(client: CampaignClient, now: float) -> Iterator[str]:
-    """When the client's credentials end."""
+    """Sentences on the expiry of the client's credentials."""
     for credential, expires in client.expiries.items():
         name = credential.replace("_", " ")
         warning = expiry_warning(f"the {name}", expires, now) if credential == "certificate" else None
@@ -140,7 +140,7 @@ async def _try(client: CampaignClient) -> Result:
 
 
 def judge(platform: str, result: Result) -> tuple[bool, str]:
-    """Whether all is right, and a sentence."""
+    """Whether the configuration is right, and a sentence for the user."""
     reason, row = result.reason or "", result.row
     if platform == APNS and row.unknown_token:
         return True, f"{_RIGHT[APNS]} (the response to a push to a token without a device was {row.name})"
@@ -163,6 +163,6 @@ def judge(platform: str, result: Result) -> tuple[bool, str]:
 
 
 def _not_tried(result: Result) -> bool:
-    """Whether the provider said nothing about the configuration."""
+    """Whether the response shows nothing about the configuration."""
     later = result.verdict in (Verdict.THROTTLED, Verdict.UNAVAILABLE, Verdict.UNKNOWN)
     return later or (result.verdict is Verdict.UNSENT and isinstance(result.detail, TransportError))

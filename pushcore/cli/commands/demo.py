@@ -1,4 +1,4 @@
-"""`pushcore demo`: sends to fake servers and checks every answer against what was planted."""
+"""`pushcore demo`: sends to fake servers and compares every result with the expected one."""
 
 from __future__ import annotations
 
@@ -35,12 +35,19 @@ devices. Known shares of it are unregistered, malformed, or of another environme
 \b
   pushcore demo --devices 20000 --keep demo/
 
-Exit status: 0 if every result is as expected, 1 otherwise, 2 when the fake servers are not installed.
+Exit status: 0 if every result is as expected, 1 otherwise, 2 if the fake servers are not installed.
 """
 
 
 @click.command(help=HELP, short_help="Push to fake devices and check every response.")
-@option("--devices", type=click.IntRange(min=100), default=100_000, show_default=True, metavar="N")
+@option(
+    "--devices",
+    type=click.IntRange(min=100),
+    default=100_000,
+    show_default=True,
+    metavar="N",
+    help="Size of the audience.",
+)
 @option("--keep", metavar="DIR", help="Keep audience, payload, results and keys here.")
 def demo(devices: int, keep: str | None) -> int:
     """Runs the command; the exit status."""
@@ -56,7 +63,7 @@ def demo(devices: int, keep: str | None) -> int:
                 place.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise BadInput(f"{keep} cannot be created as a directory ({explain(error)})") from None
-        # From here on SIGTERM ends us as Ctrl-C does, so that the servers are not left behind.
+        # From here on SIGTERM has the effect of Ctrl-C, so that the servers are ended, too.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         return _run(devices, place, keep is not None)
 

@@ -1,4 +1,4 @@
-"""`pushcore gateway`: serves programs of any language over HTTP. The service itself is `pushcore.gateway`, loaded when needed."""
+"""`pushcore gateway`: starts the HTTP service of `pushcore.gateway`, which is imported only when needed."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 HELP = """Serve push over HTTP to programs in any language.
 
 \b
-  pushcore gateway --demo                     # on fake servers, with a curl to try
-  pushcore gateway --new-token web            # a token, and what gateway.toml says of it
+  pushcore gateway --demo           # on fake servers; prints a curl command
+  pushcore gateway --new-token web  # a token, and its lines of gateway.toml
   pushcore gateway --config gateway.toml
 
-The config names apps with their keys, and callers with their tokens. SIGTERM ends it when its requests have ended; SIGHUP
-loads the config again, with its keys. Needs the extra pushcore[gateway].
+The config contains apps with their keys, and callers with their tokens. After SIGTERM it finishes its requests and ends.
+SIGHUP loads the config and the keys again. Needs the extra pushcore[gateway].
 
-Exit status: 0 after SIGTERM or Ctrl-C, 1 when it cannot listen, 2 for a mistake in the config, before anything listens.
+Exit status: 0 after SIGTERM or Ctrl-C, 1 if it cannot listen, 2 for a mistake in the config, before anything listens.
 """
 
 DEMO_PORT: Final = 8080
@@ -132,7 +132,7 @@ def _log_to_stderr() -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
     logging.getLogger("uvicorn").setLevel(
         logging.CRITICAL
-    )  # what hostile clients send, and what is said here in a sentence
+    )  # warnings about invalid requests, and errors that this command prints itself
 
 
 # --- the demo ---------------------------------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ def _demo(port: int) -> int:
         raise BadInput(missing)
     with ExitStack() as cleanup:
         place = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="pushcore-gateway-")))
-        # From here on SIGTERM ends us as Ctrl-C does, so that the servers are not left behind.
+        # From here on SIGTERM has the effect of Ctrl-C, so that the servers are ended, too.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         fake = cleanup.enter_context(FakeProcess(place, "all", "--control-port", "0"))
         config: GatewayConfig = demo_config(fake.apns, fake.fcm, place, port)
@@ -160,7 +160,7 @@ def demo_config(apns: Mapping[str, str], fcm: Mapping[str, str], place: Path, po
     """The configuration of an app on fake servers, without callers: every program on this machine may send.
 
     Args:
-        apns, fcm: what the fakes wrote to apns.json and fcm.json.
+        apns, fcm: the content of the fakes' apns.json and fcm.json.
         place: a directory for sealing keys.
         port: to listen on, on the loopback address.
     """

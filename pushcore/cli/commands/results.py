@@ -1,4 +1,4 @@
-"""`pushcore results`: what became of the rows of a campaign that has a journal."""
+"""`pushcore results`: writes the results of a campaign with a journal."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ HELP = """Write the results of a campaign with a journal, in the order of the au
   pushcore results campaign.db --verdict UNREGISTERED --output dead.csv
 
 The columns are those of `pushcore send --results`. Rows without an outcome are left out; their number is printed. In
-NDJSON and Parquet, numbers and drop_token have their type, and what is empty in CSV is null. Needs no key. Exit
-status: 0, or 2 when the journal cannot be read.
+NDJSON and Parquet, numbers and drop_token have their type, and an empty field of CSV is null. No key is needed. Exit
+status: 0, or 2 if the journal cannot be read.
 """
 
 
 @command(help=HELP, short_help="Write the results of a campaign.")
 @argument("journal", metavar="JOURNAL")
-@option("--format", "form", type=click.Choice(FORMATS), default=FORMATS[0], show_default=True)
+@option("--format", "form", type=click.Choice(FORMATS), default=FORMATS[0], show_default=True, help="Format.")
 @option(
     "--verdict",
     "verdicts",
     type=click.Choice([verdict.value for verdict in Verdict]),
     multiple=True,
-    help="Only rows with this verdict; can be repeated.",
+    metavar="VERDICT",
+    help=f"Only rows with this verdict ({', '.join(verdict.value for verdict in Verdict)}); can be repeated.",
 )
 @results_raw_option
 @option("--output", metavar="FILE", default="-", help="Output file; by default the standard output.")

@@ -1,4 +1,4 @@
-"""`pushcore resume`: goes on with a campaign that has a journal."""
+"""`pushcore resume`: continues a campaign with a journal."""
 
 from __future__ import annotations
 
@@ -17,14 +17,20 @@ from ..sections import add, argument, command, section
 HELP = """Continue a campaign of `pushcore send --journal` after a signal, a kill or a power failure.
 
 \b
-  pushcore resume campaign.db --apns-key AuthKey_ABC123DEFG.p8 --key-id ABC123DEFG \\
-      --team-id TEAM123456 --topic com.example.app --payload payload.json
+  pushcore resume campaign.db --apns-key AuthKey_ABC123DEFG.p8 \\
+      --key-id ABC123DEFG --team-id TEAM123456 --topic com.example.app \\
+      --payload payload.json
 
-The journal holds neither keys nor payload: give these options again as they were, or in --config. Rows with an outcome are
-not sent again. Rows that may have been sent before a kill are recorded as UNKNOWN, or sent again with --retry resend. A
-campaign whose audience has changed is not resumed. docs/guides/sending.md has the details.
+Give the same credentials and payload as before: the journal contains neither. Rows with an outcome are not sent again. Rows
+that may have been sent before a kill are recorded as UNKNOWN, or sent again with --retry resend. If the audience has changed,
+nothing is sent. docs/guides/sending.md is the guide.
 
-Exit status: as of `pushcore send`; 0 when every row of the campaign has its outcome.
+\f\b
+Exit status:
+  0  every row of the campaign has its outcome
+  1  some have none: interrupted or failed; `pushcore resume` continues
+  2  wrong usage or bad input; nothing was sent
+  3  stopped: the configuration makes every push to a provider fail
 """
 
 _rows = section("Audience and results")
@@ -37,9 +43,10 @@ _OPTIONS = (
     ),
     _rows("--force", is_flag=True, help="Continue although the audience has changed."),
     results_raw_option,
-    _rows("--quiet", is_flag=True, help="No progress and no summary."),
+    _rows("--quiet", rare=True, is_flag=True, help="No progress and no summary."),
     _rows(
         "--json",
+        rare=True,
         is_flag=True,
         help="The summary as one JSON object on the standard output; see docs/operations/operators.md.",
     ),

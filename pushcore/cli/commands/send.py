@@ -1,4 +1,4 @@
-"""`pushcore send`: an audience and a payload in, a row of results for each row out."""
+"""`pushcore send`: sends a payload to an audience, and writes one result per row."""
 
 from __future__ import annotations
 
@@ -33,14 +33,13 @@ HELP = """Push to every device of an audience, through APNs, FCM or both, and wr
       --fcm-service-account service-account.json \\
       --audience devices.csv --payload payload.json --results results.csv
 
-The audience needs a column "token"; {{column}} in the payload is replaced by the row's value. Every option can also be an
-environment variable, PUSHCORE_APNS_KEY for --apns-key, or be in the TOML file of --config.
-docs/guides/sending.md explains audience, payload, results, configuration and journal.
+The audience needs a column "token". {{column}} in the payload is replaced by the row's value. Every option can also be an
+environment variable (PUSHCORE_APNS_KEY for --apns-key) or a key in the file of --config. docs/guides/sending.md is the guide.
 
-\b
+\f\b
 Exit status:
   0  every row has a result
-  1  some have none: interrupted, or something failed; `pushcore resume` continues
+  1  some have none: interrupted or failed; `pushcore resume` continues
   2  wrong usage or bad input; nothing was sent
   3  stopped: the configuration makes every push to a provider fail
 """
@@ -52,14 +51,16 @@ _OPTIONS = (
     _rows("--journal", metavar="FILE", help="New file that records what was sent, for `pushcore resume`."),
     _rows(
         "--unique",
+        rare=True,
         is_flag=True,
         help="Send to each device once: later rows with the same device are INVALID.",
     ),
     _rows("--dry-run", is_flag=True, help="Send nothing, and print what would be sent."),
     results_raw_option,
-    _rows("--quiet", is_flag=True, help="No progress and no summary."),
+    _rows("--quiet", rare=True, is_flag=True, help="No progress and no summary."),
     _rows(
         "--json",
+        rare=True,
         is_flag=True,
         help="The summary as one JSON object on the standard output; see docs/operations/operators.md.",
     ),
@@ -67,6 +68,7 @@ _OPTIONS = (
 _PROCESSES = (
     section("Sending")(
         "--processes",
+        rare=True,
         type=click.IntRange(1, MAX_PROCESSES),
         default=1,
         show_default=True,

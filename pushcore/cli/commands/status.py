@@ -1,4 +1,4 @@
-"""`pushcore status`: how far a campaign is, also while it runs."""
+"""`pushcore status`: shows the progress of a campaign, also while it runs."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ HELP = """Show the progress of a campaign with a journal, also during the run, f
 
 `started` rows may have been sent, `done` rows have an outcome, and `repeats` were sent again after a kill (--retry
 resend). `state` is running, complete, stopped (`why` has the reason) or cut short: the last run was killed, or could not
-record its end. `pushcore resume` continues a campaign that is not complete. Needs no key. Exit status: 0, or 2 when the
-journal cannot be read.
+record its end. `pushcore resume` continues a campaign that is not complete. No key is needed. Exit status: 0, or 2 if the journal
+cannot be read.
 
 --json writes one object: campaign, audience, state, why (texts, or null), rows (null before a CSV or NDJSON has been read),
 started, done, repeats, verdicts (rows by verdict), reasons (platform, verdict, reason and rows of each kind), runs,
@@ -48,7 +48,7 @@ def status(journal: str, as_json: bool) -> int:
 
 
 def summary(progress: CampaignProgress, now: float) -> dict[str, Any]:
-    """What there is to say, in terms of JSON."""
+    """The progress as JSON values."""
     statuses = progress.statuses
     audience = progress.options.get("audience")
     verdicts: dict[str, int] = {}
@@ -108,7 +108,7 @@ def describe(values: dict[str, Any]) -> list[str]:
 
 
 def _text(text: str) -> str:
-    """Without half surrogate pairs, which stand for bytes that are no UTF-8."""
+    """The text without surrogates, which stand for bytes that are not UTF-8."""
     return text.encode("utf-8", "replace").decode()
 
 
@@ -121,7 +121,7 @@ def _state(progress: CampaignProgress) -> str:
 
 
 def _rate(progress: CampaignProgress, now: float) -> float | None:
-    """Rows a second of the last run."""
+    """Rows per second in the last run."""
     done = sum(status.done - status.run_done for status in progress.statuses)
     began = min(status.run_began for status in progress.statuses)
     until = now if progress.running else max(status.updated for status in progress.statuses)

@@ -1,4 +1,4 @@
-"""`pushcore tokens`: what kind of token each row of an audience has."""
+"""`pushcore tokens`: counts the tokens of an audience by kind."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def tokens(audience: str, output: str | None, results_raw: bool, as_json: bool) 
 
 
 class TokenCounts:
-    """Counts the kinds, and writes a line for each row to `path` if there is one. Raises `BadInput`, `OSError`."""
+    """Counts tokens by kind, and writes a line for each row to `path` if it is set. Raises `BadInput`, `OSError`."""
 
     def __init__(self, path: str | None, *, raw: bool = False) -> None:
         self._raw = raw
@@ -97,7 +97,7 @@ class TokenCounts:
             self._file.write(",".join(COLUMNS) + "\n")
 
     def read(self, source: Audience) -> None:
-        """Take all rows of an audience."""
+        """Count all rows of an audience."""
         columns = source.columns
         token_at: Any = "token" if columns is None else source.index("token")
         platform_at: Any = "platform"
@@ -143,12 +143,12 @@ class TokenCounts:
             self._file.write(f"{number},{quoted(token)},{kind},{platform},{quoted(reason)}\n")
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write the rest and close the file."""
         if self._file is not None:
             self._file.close()
 
     def to_dict(self) -> dict[str, Any]:
-        """The counts in terms of JSON; a kind that there is none of is 0."""
+        """The counts as JSON values, with 0 for a kind without tokens."""
         reasons = [
             {"reason": printable(reason, 160), "rows": rows} for reason, rows in self.reasons.most_common()
         ]
@@ -156,7 +156,7 @@ class TokenCounts:
         return {"rows": self.kinds.total(), "kinds": kinds, "reasons": reasons}
 
     def lines(self) -> list[str]:
-        """The counts, and what is the matter with the unknown ones."""
+        """The counts, and the reasons of the unknown tokens."""
         lines = [
             f"{kind:<8} {self.kinds[kind]:>12,}  {text}"
             for kind, text in _EXPLAINED.items()

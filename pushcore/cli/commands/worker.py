@@ -1,4 +1,4 @@
-"""`pushcore worker`: sends for a campaign that `pushcore campaign create` has put on a queue, together with any number of other workers."""
+"""`pushcore worker`: sends for a campaign that `pushcore campaign create` has put on a queue."""
 
 from __future__ import annotations
 
@@ -46,18 +46,16 @@ HELP = """Send for a campaign on a queue, until it is finished.
       --apns-key AuthKey_ABC123DEFG.p8 --key-id ABC123DEFG \\
       --team-id TEAM123456 --topic com.example.app --payload payload.json
 
-Start any number, on any machines, with the same payload. SIGTERM and Ctrl-C drain: leased rows are sent and their results
-delivered. A second one stops at once; another worker then repeats the rows whose results were not delivered. SIGHUP reads
---config, keys, certificates and service account again. Options can also be variables of the environment, or stand in the
-TOML file of --config. docs/guides/queue.md has the details.
+Start any number of workers, on any machines, with the same payload. SIGTERM and Ctrl-C drain: leased rows are sent and their
+results delivered. A second signal stops at once; other workers then send the rows again whose results were not delivered.
+SIGHUP reads --config and all credentials again. docs/guides/queue.md is the guide.
 
-\b
+\f\b
 Exit status:
   0  finished, cancelled or drained
-  1  the queue was lost, or the worker failed; no part of the campaign is lost
-  2  wrong usage, or this worker cannot send for the campaign; nothing was sent
-  3  the campaign is stopped, because key, topic, certificate, environment, service
-     account or project make every push to a provider fail
+  1  the queue was lost, or the worker failed; no row is lost
+  2  wrong usage, or wrong credentials for the campaign; nothing was sent
+  3  stopped: the configuration makes every push to a provider fail
 """
 
 _queue = section("Queue")
@@ -71,13 +69,14 @@ _OPTIONS = (
     ),
     _queue(
         "--grace",
+        rare=True,
         type=Seconds(min=0),
         default=20.0,
         show_default=True,
         metavar="S",
         help="Seconds to finish the leased rows after SIGTERM.",
     ),
-    _queue("--quiet", is_flag=True, help="No summary."),
+    _queue("--quiet", rare=True, is_flag=True, help="No summary."),
 )
 
 
@@ -177,7 +176,7 @@ async def _work(
 
 @contextlib.asynccontextmanager
 async def _opening(clients: Clients, start: datetime | None) -> AsyncIterator[None]:
-    """Opens all connections shortly before the start."""
+    """Open all connections shortly before the start."""
 
     async def open_them(start: datetime) -> None:
         await asyncio.sleep(start.timestamp() - OPEN_BEFORE - time.time())
@@ -193,7 +192,7 @@ async def _opening(clients: Clients, start: datetime | None) -> AsyncIterator[No
 
 
 def _said_state() -> Callable[[CampaignState], None]:
-    """Says what has become of the campaign; that it runs only after a pause."""
+    """A function that prints the state of the campaign when it changes; "running" only after a pause."""
     before = CampaignState.RUNNING
 
     def say_state(state: CampaignState) -> None:
@@ -219,7 +218,7 @@ def _drain(worker: Worker, grace: float, number: int) -> None:
 
 
 def offers_of(sender: ClientOptions, clients: Mapping[str, CampaignClient]) -> dict[str, Any]:
-    """What a campaign's `needs` are compared with. No secret."""
+    """The credentials of this worker, without secrets, to compare with the `needs` of a campaign."""
     offers: dict[str, Any] = {}
     for platform, client in clients.items():
         if isinstance(client, FcmClient):

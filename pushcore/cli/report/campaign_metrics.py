@@ -20,7 +20,7 @@ EVERY: Final = 2.0
 """Seconds between two updates."""
 
 Figures = dict[tuple[str, str, str], float]
-"""Name, text, and value of the label `state`, if any, of each gauge."""
+"""The value of each gauge, by name, help text and label `state` (which may be empty)."""
 
 
 def figures_of(status: CampaignStatus) -> Figures:
@@ -50,14 +50,14 @@ def figures_of(status: CampaignStatus) -> Figures:
 
 
 class CampaignGauges:
-    """The last figures, which a collector of prometheus_client reads from another thread."""
+    """The latest figures; prometheus_client reads them in another thread."""
 
     def __init__(self) -> None:
         self._core = telemetry.prometheus_core()
         self._figures: Figures = {}
 
     async def run(self, coordinator: Coordinator) -> LedgerStatus:
-        """What `Coordinator.run` does, watched."""
+        """Run `Coordinator.run`, and update the figures meanwhile."""
         looking = asyncio.create_task(self._look(coordinator))
         try:
             return await coordinator.run()
@@ -66,7 +66,7 @@ class CampaignGauges:
 
     async def _look(self, coordinator: Coordinator) -> None:
         while True:
-            with contextlib.suppress(QueueError):  # the figures stay what they were
+            with contextlib.suppress(QueueError):  # the figures stay as they are
                 self._figures = figures_of(await coordinator.status())
             await asyncio.sleep(EVERY)
 
@@ -83,10 +83,10 @@ class CampaignGauges:
 
 @contextlib.contextmanager
 def serving_gauges(port: int) -> Iterator[CampaignGauges]:
-    """While the block runs, the figures of a watch are at a port of this machine.
+    """Serve the figures at a port of this machine while the block runs.
 
     Raises:
-        BadInput: the port is taken, or prometheus-client is not installed.
+        BadInput: the port is in use, or prometheus-client is not installed.
     """
     try:
         watch = CampaignGauges()

@@ -1,4 +1,4 @@
-"""Notices for the operator during a campaign, on the standard error, and the metrics for Prometheus."""
+"""Messages for the operator during a campaign, on the standard error, and metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from ...reasons import words
 from ...redaction import redact
 
 MAX_COMPLAINTS: Final = 20
-"""Different warnings of the transport that are shown."""
+"""Different warnings of the transport that are shown, at most."""
 _WORTH_SAYING: Final = 1.0  # seconds
 _SLOW_EVERY: Final = 60.0  # seconds
 
 
 Say = Callable[[str], None]
-"""Tells the operator one line."""
+"""Prints one line for the operator."""
 
 
 def say(text: str) -> None:
-    """On the standard error."""
+    """Print one line on the standard error."""
     click.echo(f"pushcore: {redact(text)}", err=True)
 
 
 class Notices(Listener):
-    """Prints that a provider asked for a pause, once per pause.
+    """Prints the pauses that a provider requests, each pause once.
 
-    `put_off`: pushes that were, so far. `trips`: by provider, why nothing more is sent to it.
+    `put_off`: the number of retries so far. `trips`: by provider, why the breaker has stopped it.
     """
 
     def __init__(self, *, quiet: bool, say: Say = say) -> None:
@@ -78,7 +78,7 @@ class Notices(Listener):
 
 
 class MeteredNotices(Metrics):
-    """The same for a run with metrics; the engine looks for a `Metrics` to count in."""
+    """The same with metrics; the engine counts in a listener that is a `Metrics`."""
 
     def __init__(self, notices: Notices) -> None:
         super().__init__(words())
@@ -103,10 +103,10 @@ class MeteredNotices(Metrics):
 
 @contextlib.contextmanager
 def served(read: telemetry.Read, port: int, *, quiet: bool) -> Iterator[None]:
-    """While the block runs, the numbers that `read` gives are at a port of this machine.
+    """Serve the numbers that `read` returns at a port of this machine while the block runs.
 
     Raises:
-        BadInput: the port is taken, or prometheus-client is not installed.
+        BadInput: the port is in use, or prometheus-client is not installed.
     """
     try:
         endpoint = telemetry.serve(read, port)
@@ -120,7 +120,7 @@ def served(read: telemetry.Read, port: int, *, quiet: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def listening(notices: Notices, port: int | None, *, quiet: bool) -> Iterator[Listener]:
-    """The engine's listener: `notices`, and with a port one that counts as well and answers Prometheus there."""
+    """The engine's listener: `notices`. With a port, it also counts and serves metrics for Prometheus there."""
     if port is None:
         yield notices
         return
@@ -131,7 +131,7 @@ def listening(notices: Notices, port: int | None, *, quiet: bool) -> Iterator[Li
 
 @contextlib.contextmanager
 def showing_warnings(say: Say = say) -> Iterator[None]:
-    """While the block runs, the library's warnings are shown."""
+    """Print the warnings of the library while the block runs."""
     log, logger = WarningHandler(say), logging.getLogger("pushcore")
     logger.addHandler(log)
     try:
@@ -141,8 +141,10 @@ def showing_warnings(say: Say = say) -> Iterator[None]:
 
 
 class WarningHandler(logging.Handler):
-    """Shows the library's warnings, each once: what cannot be reached is tried again and again. Not the engine's, whose
-    events `Notices` and the last words tell."""
+    """Prints the warnings of the library, each text once: an unreachable server is dialled again and again.
+
+    Warnings of the engine are left out: `Notices` and the summary report its events.
+    """
 
     def __init__(self, say: Say = say) -> None:
         super().__init__(logging.WARNING)

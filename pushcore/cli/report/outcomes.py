@@ -1,4 +1,4 @@
-"""Results out of a campaign's journals: the rows that have an outcome, in their order, as CSV, NDJSON or Parquet."""
+"""Results from the journals of a campaign: the rows with an outcome, in order, as CSV, NDJSON or Parquet."""
 
 from __future__ import annotations
 
@@ -24,21 +24,20 @@ from .tally import drops
 CSV, NDJSON, PARQUET = "csv", "ndjson", "parquet"
 FORMATS: Final = (CSV, NDJSON, PARQUET)
 BATCH: Final = 1000
-"""Rows that are written at a time. As one text, many more would cost twice as much: the system must first find a large
-piece of memory, each time."""
+"""Rows that are written at a time. A much longer text would cost twice as much, because of the allocation of large memory."""
 
 
 def outcomes_of(
     views: list[JournalView], verdict: Verdict | None = None
 ) -> Iterator[UniformOutcomes | list[Outcome]]:
-    """Those of all journals, or those with this verdict, in batches. Raises `JournalError`."""
+    """The outcomes of all journals, or those with this verdict, in batches. Raises `JournalError`."""
     if len(views) == 1:
         return views[0].batches(verdict)
     return batched(heapq.merge(*(view.results(verdict) for view in views), key=itemgetter(0)))
 
 
 def batched(outcomes: Iterable[Outcome]) -> Iterator[list[Outcome]]:
-    """The same, `BATCH` at a time."""
+    """The outcomes in batches of `BATCH`."""
     rows = iter(outcomes)
     while batch := list(islice(rows, BATCH)):
         yield batch
@@ -47,11 +46,11 @@ def batched(outcomes: Iterable[Outcome]) -> Iterator[list[Outcome]]:
 def write(
     batches: Iterable[UniformOutcomes | list[Outcome]], file: IO[bytes], form: str, *, raw: bool = False
 ) -> int:
-    """Write outcomes in one of `FORMATS`; how many there were. `raw`: of CSV, see `csv_row`.
+    """Write outcomes in one of `FORMATS`; returns their number. `raw`: for CSV, see `csv_row`.
 
     Raises:
-        BadInput: Parquet needs what is not installed.
-        OSError: it cannot be written.
+        BadInput: the extra for Parquet is not installed.
+        OSError: the file cannot be written.
     """
     if form == PARQUET:
         return _write_parquet(batches, file)
@@ -77,14 +76,14 @@ def _by_the_thousand(batch: UniformOutcomes | list[Outcome]) -> Iterator[Uniform
 
 def _csv_lines(batch: UniformOutcomes | list[Outcome], *, raw: bool) -> bytes:
     if type(batch) is UniformOutcomes and batch.kind == PLAIN[PLAIN_APNS]:
-        # Neither token nor id needs quotes: both were checked before they were sent.
+        # Token and id need no quotes: both were checked before they were sent.
         lines = [
             f"{row},{token},apns,ACCEPTED,200,,{sent_id or ''},,1,,\n"
             for row, token, sent_id in batch.entries
         ]
     else:
         lines = [csv_row(*outcome, raw) for outcome in singly(batch)]
-    # Half surrogate pairs stand for bytes of the audience that are no UTF-8; they go out as they came in.
+    # Surrogates stand for bytes of the audience that are not UTF-8; the same bytes are written.
     return "".join(lines).encode("utf-8", "surrogateescape")
 
 
@@ -112,7 +111,7 @@ def _values(outcome: Outcome) -> dict[str, Any]:
 
 
 def _clean(text: str) -> str:
-    """Without half surrogate pairs, which neither JSON nor Parquet can hold."""
+    """The text without surrogates, which neither JSON nor Parquet allows."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 

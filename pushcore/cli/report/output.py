@@ -1,4 +1,4 @@
-"""Files that commands write: CSV that goes to a path or to the standard output, and never over an input."""
+"""Files that commands write, to a path or the standard output, and never over an input."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ...redaction import shown_name
 from ..streams import NamedFile
 
 BUFFER: Final = 256 * 1024
-"""Characters that are kept before they are written to the file."""
+"""Characters that are buffered before they are written to the file."""
 _FORMULA: Final = frozenset("=+-@＝＋－＠")  # noqa: RUF001  # Excel takes the wide ones, too
 _CELL: Final = re.compile(r"(?:^|(?<=;))(?=[\s\udc80-\udcff]*[=+\-@＝＋－＠])")  # noqa: RUF001
 _CONTROL: Final = re.compile(
@@ -24,7 +24,7 @@ _CONTROL: Final = re.compile(
 
 
 def open_bytes(path: str, purpose: str) -> tuple[IO[bytes], str]:
-    """A file to be written, or with "-" the standard output, and its name for messages. `purpose` is expected of it.
+    """A file for writing (the standard output for "-"), and its name in messages. `purpose`: its content, for messages.
 
     Raises:
         BadInput: it cannot be written.
@@ -46,12 +46,12 @@ def open_output(path: str, purpose: str) -> tuple[TextIO, str]:
 
 
 def text_of(file: IO[bytes] | io.BufferedIOBase) -> TextIO:
-    """Half surrogate pairs stand for bytes of the audience that are no UTF-8; they go out as they came in."""
+    """A text file on `file`. Surrogates stand for bytes of the audience that are not UTF-8; the same bytes are written."""
     return io.TextIOWrapper(cast(IO[bytes], file), "utf-8", errors="surrogateescape", newline="\n")
 
 
 def open_unchanged(path: str, purpose: str) -> tuple[IO[bytes], str]:
-    """As `open_bytes`, but what the file holds stays until it is truncated."""
+    """Like `open_bytes`, but the content of the file is kept until it is truncated."""
     if path == "-":
         return open_bytes(path, purpose)
     name = printable(shown_name(path))
@@ -65,7 +65,7 @@ def open_unchanged(path: str, purpose: str) -> tuple[IO[bytes], str]:
 
 
 def refuse_same_file(output: str, *inputs: str | None, purpose: str = "the results") -> None:
-    """Raises `BadInput` when the output would be written over a file that is read."""
+    """Raise `BadInput` if the output would overwrite a file that is read."""
     for path in inputs:
         if path is None or output == "-":
             continue
@@ -74,7 +74,7 @@ def refuse_same_file(output: str, *inputs: str | None, purpose: str = "the resul
             if os.path.realpath(output) == os.path.realpath(path) or os.path.samefile(output, path):
                 raise BadInput(f"{output} is an input; expected another file for {purpose}")
         except OSError:
-            continue  # one of them does not exist, and they are not the same
+            continue  # one of them does not exist, so they differ
 
 
 def quoted(text: str) -> str:
@@ -86,10 +86,11 @@ def quoted(text: str) -> str:
 
 
 def harmless(text: str) -> str:
-    """A text from outside, so that neither a spreadsheet takes it for a formula nor a terminal for an order.
+    """A foreign text, made safe for spreadsheets (formulas) and terminals (control sequences).
 
-    An apostrophe goes before `=`, `+`, `-` and `@` where a cell begins, which in many countries is also behind a semicolon.
-    Control characters, invisible ones, and those that change the direction of writing, are escaped as in Python.
+    An apostrophe is inserted before `=`, `+`, `-` and `@` at the beginning of a cell, and after a semicolon, which separates
+    cells in many countries. Control characters, invisible ones, and those that change the direction of text are escaped as in
+    Python.
     """
     if text.isprintable() and text.lstrip()[:1] not in _FORMULA and ";" not in text:
         return text
@@ -97,7 +98,7 @@ def harmless(text: str) -> str:
 
 
 def harmless_token(token: str) -> str:
-    """A token as `harmless` has it, unless it has the shape of one."""
+    """A token, with `harmless` unless it has the shape of a token."""
     text = harmless(token)
     return token if text != token and recognise(token).kind is not TokenKind.UNKNOWN else text
 

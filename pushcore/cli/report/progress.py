@@ -1,4 +1,4 @@
-"""Progress on a terminal: one line that is drawn a few times a second, and nothing in a pipe."""
+"""Progress on a terminal: one line, updated a few times per second. Nothing is drawn in a pipe."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from ..streams import is_blocked
 
 EVERY: Final = 0.25
-"""Seconds between two drawings."""
+"""Seconds between two updates."""
 
 
 class RunProgress(NamedTuple):
-    """The progress of a run: bytes of the audience, rows with a result, accepted ones, and pushes put off."""
+    """The progress of a run: bytes of the audience read, rows with a result, accepted rows, and retries."""
 
     position: int
     total: int
@@ -27,9 +27,9 @@ class RunProgress(NamedTuple):
 
 
 class ProgressLine:
-    """Draws how far a run has come on the standard error, if that is a terminal and `wanted`.
+    """Draws the progress of a run on the standard error, if that is a terminal and `wanted`.
 
-    `size`: of the audience in bytes, None for a pipe. `look`: how far it is.
+    `size`: of the audience in bytes, None for a pipe. `look`: returns the progress.
     """
 
     def __init__(self, size: int | None, look: Callable[[], RunProgress], *, wanted: bool) -> None:
@@ -40,7 +40,7 @@ class ProgressLine:
             columns = [TextColumn("{task.description}", markup=False), TimeElapsedColumn()]
             if size:
                 columns[:0] = [BarColumn(20), TaskProgressColumn()]
-            # No thread of rich's own: it would take turns with the event loop.
+            # Without rich's own thread, which would compete with the event loop.
             self._progress = Progress(*columns, console=console, auto_refresh=False, transient=True)
             self._bar = self._progress.add_task("0 rows", total=size or None)
 

@@ -1,4 +1,4 @@
-"""The results of rows: the results file, written as results come, and a counter without a file."""
+"""The results of rows: a results file, written as results arrive, and a counter without a file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEADER: Final = ",".join(COLUMNS) + "\n"
 
 
 class ResultSink(Protocol):
-    """Takes the results of a run. `name`: where they go, for messages. `counts`: of those so far."""
+    """Takes the results of a run. `name`: of the destination, for messages. `counts`: the counts so far."""
 
     name: str
     counts: ResultCounts
@@ -32,15 +32,14 @@ class ResultSink(Protocol):
 
 
 def keep_registered(result: Result) -> None:
-    """The reason of a dead token that must be kept becomes `REGISTERED_SINCE`, for later readers."""
+    """Set the reason to `REGISTERED_SINCE` if an unregistered token must be kept."""
     push = result.push
     if type(push) is ApnsRow and result.drop_token and not may_drop(result.timestamp, push.registered_at):
         result.reason = REGISTERED_SINCE
 
 
 class ResultsFile:
-    """Takes every result, writes it as a row of CSV to `file`, and counts it. `header`: whether to begin with one.
-    `raw`: see `csv_row`."""
+    """Writes every result as a row of CSV to `file`, and counts it. `header`: whether to write a header row. `raw`: see `csv_row`."""
 
     def __init__(self, file: TextIO, name: str, *, header: bool = True, raw: bool = False) -> None:
         self.name = name
@@ -54,7 +53,7 @@ class ResultsFile:
 
     @classmethod
     def to_file(cls, path: str, *, raw: bool = False) -> ResultsFile:
-        """A report whose rows go to a file, or with "-" to the standard output.
+        """Results for the file at `path`, or for the standard output ("-").
 
         Raises:
             BadInput: the file cannot be written.
@@ -62,12 +61,12 @@ class ResultsFile:
         return cls(*open_output(path, "the results"), raw=raw)
 
     def take(self, result: Result) -> bool:
-        """Write and count one result. True when it was accepted."""
+        """Write and count one result. Returns whether it was accepted."""
         push: Row = result.push
         if type(push) is not ApnsRow:
             return self._take_fcm(result)
         if type(result) is Accepted:
-            # Neither token nor id needs quotes: both were checked before they were sent.
+            # Token and id need no quotes: both were checked before they were sent.
             self._write(f"{push.row},{push.token},apns,ACCEPTED,200,,{push.apns_id},,{result.attempts},,\n")
             self._apns.accepted += 1
             return True
@@ -96,7 +95,7 @@ class ResultsFile:
     def bad_row(
         self, row: int, token: str, reason: str, platform: str = APNS, verdict: Verdict = Verdict.INVALID
     ) -> None:
-        """Write and count a row that never became a push."""
+        """Write and count a row without a push."""
         self._put(row, token, platform, verdict, reason, None)
         self.counts.tallies[platform].count(verdict, reason, row)
 
@@ -115,11 +114,11 @@ class ResultsFile:
             )
 
     def flush(self) -> None:
-        """Have everything in the file. Raises `OSError`."""
+        """Write the buffer to the file. Raises `OSError`."""
         self._file.flush()
 
     def close(self) -> None:
-        """Write what is left and close the file. Raises `OSError`."""
+        """Write the rest and close the file. Raises `OSError`."""
         self._file.close()
 
     def summary(self, seconds: float) -> list[str]:
@@ -128,7 +127,7 @@ class ResultsFile:
 
 
 class ResultCounter:
-    """Takes every result and only counts it, for a run whose results are in its journal."""
+    """Only counts results, for a run with results in its journal."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -136,7 +135,7 @@ class ResultCounter:
         self._apns, self._fcm = self.counts.tallies[APNS], self.counts.tallies[FCM]
 
     def take(self, result: Result) -> bool:
-        """True when it was accepted."""
+        """Count one result. Returns whether it was accepted."""
         apns = type(result.push) is ApnsRow
         if type(result) is Accepted:
             tally = self._apns if apns else self._fcm
@@ -146,14 +145,14 @@ class ResultCounter:
         return result.verdict is ACCEPTED
 
     def bad_row(self, row: int, token: str, reason: str, platform: str, verdict: Verdict) -> None:
-        """A row that never became a push."""
+        """Count a row without a push."""
         self.counts.tallies[platform].count(verdict, reason, row)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Does nothing: there is no buffer."""
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Does nothing: there is no file."""
 
 
 def csv_row(
@@ -168,10 +167,10 @@ def csv_row(
     attempts: int,
     raw: bool = False,
 ) -> str:
-    """One row of the results, as `journal.Outcome` has it.
+    """One row of the results, with the values of `journal.Outcome`.
 
-    Unless `raw`, the provider's words and what is no token can do nothing in a spreadsheet or a terminal, see `harmless`.
-    A token that was accepted is one, and an apns-id is the user's own.
+    Unless `raw`, reasons and invalid tokens are made safe for spreadsheets and terminals, see `harmless`. Accepted tokens and
+    apns-ids are written as they are.
     """
     environment = ""
     if verdict is ACCEPTED and platform == APNS:

@@ -1,4 +1,4 @@
-"""One file that several processes write results to, each whole rows at a time."""
+"""One results file for several processes, each of which writes whole rows."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import os
 from typing import Any, Final
 
 TOGETHER: Final = 128 * 1024
-"""Bytes that are written at a time: what a cache holds, since they are read again at once."""
+"""Bytes that are written at a time: few enough to stay in the processor's cache until they are copied."""
 
 
 class SharedOutput(io.BufferedIOBase):
-    """The buffer of a file that several processes write to. `lock`: a file that all of them have.
+    """The buffer of a file that several processes write to. `lock`: a file that all of them have open.
 
-    What it is given at a time stays together, and so does what a `TextIOWrapper` over it is given at a time: that keeps
-    several, and never parts one.
+    The bytes of one `write` stay together. So does the text of one `write` to a `TextIOWrapper` over it, which joins several
+    texts and never divides one.
     """
 
     def __init__(self, number: int, lock: int) -> None:
@@ -24,7 +24,7 @@ class SharedOutput(io.BufferedIOBase):
         self._size = 0
 
     def writable(self) -> bool:
-        """It is."""
+        """True."""
         return True
 
     def write(self, data: Any) -> int:

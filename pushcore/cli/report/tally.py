@@ -1,4 +1,4 @@
-"""Counts of results: for progress, for the summary, and for addition over processes."""
+"""Counts of results: for progress and the summary; counts of several processes can be added."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ...reasons import lookup
 from ...results import Result, Verdict
 
 REGISTERED_SINCE: Final = "Unregistered, but registered since"
-"""The reason of a row whose token APNs called dead as of a time before its `registered_at`: UNREGISTERED, and to be kept."""
+"""The reason of an UNREGISTERED row that must be kept: APNs' timestamp is earlier than the row's `registered_at`."""
 MAX_KINDS: Final = 200
-"""Different reasons of a platform that are counted apart; the rest are counted together."""
+"""Different reasons of a platform that are counted separately; all others are counted together."""
 OTHER: Final = "(other reasons)"
 
 _LATER: Final = frozenset(
@@ -29,17 +29,17 @@ _CHECK_FIRST: Final = {
 }
 _AGAIN: Final = {
     APNS: ", unless the device registered again after the timestamp",
-    FCM: "",  # which says no time
+    FCM: "",  # FCM reports no time
 }
 
 
 def drops(verdict: Verdict, reason: str | None) -> bool:
-    """Whether a row of the results says that its token is to be dropped."""
+    """Whether the token of a row with this verdict and reason should be deleted."""
     return verdict is Verdict.UNREGISTERED and reason != REGISTERED_SINCE
 
 
 def reason_of(result: Result, platform: str) -> tuple[str, str]:
-    """The results of pushes that were not accepted, and the details of the summary."""
+    """The reason in the results of a push that was not accepted, and the detail for the summary."""
     detail = "" if result.detail is None else str(result.detail)
     reason = stored_reason(result, platform) or ""
     return reason, detail if detail != reason else ""
@@ -48,10 +48,10 @@ def reason_of(result: Result, platform: str) -> tuple[str, str]:
 class PlatformTally:
     """The counts of one platform.
 
-    `accepted`: how many rows were, except `found`. `counts`: all other rows, by verdict and reason. `first`: of each kind, the first row
-    and what there is to say about it. `suspects`: by reason, tokens that the provider blames although the
-    configuration may be to blame. `found`: by environment, rows that named none and turned out to be of
-    that one. `dead`: tokens to drop. `kept`: those that were dead and registered since.
+    `accepted`: accepted rows, without `found`. `counts`: all other rows, by verdict and reason. `first`: for each verdict and
+    reason, the first row and its detail. `suspects`: by reason, rows with a rejected token if the configuration may be the
+    cause. `found`: by environment, rows without an environment that were accepted in that one. `dead`: tokens to delete.
+    `kept`: unregistered tokens that were registered again.
     """
 
     __slots__ = ("accepted", "counts", "dead", "first", "found", "kept", "platform", "suspects")
@@ -72,8 +72,8 @@ class PlatformTally:
         return self.accepted + self.counts.total()
 
     def count(self, verdict: Verdict, reason: str, row: int = 0, detail: str = "", times: int = 1) -> None:
-        """So many rows that are not plainly accepted. `row`: the first of them, where that is known. `reason`: of accepted
-        ones, the environment that they turned out to be of."""
+        """Count `times` rows, except normal accepted ones. `row`: the first of them, if known. `reason`: for accepted rows, the
+        environment that was found."""
         if verdict is Verdict.ACCEPTED and not (reason and self.platform == APNS):
             self.accepted += times
             return
@@ -113,7 +113,7 @@ class PlatformTally:
         return lines
 
     def advice(self, whose: str) -> list[str]:
-        """Advice about dead and suspect tokens, and those of another environment."""
+        """Advice about unregistered and suspect tokens, and tokens of another environment."""
         lines = []
         for environment, count in self.found.items():
             lines.append(
@@ -143,7 +143,7 @@ class PlatformTally:
 
 
 class ResultCounts:
-    """The tallies of a run by platform, with "" for rows of neither."""
+    """The counts of a run by platform; "" has the rows of neither platform."""
 
     def __init__(self) -> None:
         self.tallies = {platform: PlatformTally(platform) for platform in (APNS, FCM, "")}
@@ -160,7 +160,7 @@ class ResultCounts:
 
     @property
     def undelivered(self) -> int:
-        """Rows that surely were not delivered and might be later."""
+        """Rows that surely were not delivered, and may be accepted later."""
         return sum(
             count
             for tally in self.tallies.values()
@@ -169,13 +169,13 @@ class ResultCounts:
         )
 
     def take(self, result: Result, platform: str) -> str:
-        """Count a push that was not accepted; its reason in the results."""
+        """Count a push that was not accepted; returns its reason in the results."""
         reason, detail = reason_of(result, platform)
         self.tallies[platform].count(result.verdict, reason, result.push.row, detail)
         return reason
 
     def lines(self) -> list[str]:
-        """A line for each platform, verdict and reason, and what to do about tokens."""
+        """A line for each platform, verdict and reason, and advice about tokens."""
         lines: list[str] = []
         tallies = {platform: tally for platform, tally in self.tallies.items() if tally.total}
         for platform, tally in tallies.items():
@@ -185,7 +185,7 @@ class ResultCounts:
         return lines + self.advice()
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it in terms of JSON. `reasons` are sorted as in the lines, the accepted rows first."""
+        """The counts as JSON values. `reasons` are sorted as in the lines, accepted rows first."""
         reasons = [
             {
                 "platform": platform or None,
@@ -208,24 +208,24 @@ class ResultCounts:
         }
 
     def advice(self) -> list[str]:
-        """Advice about dead and suspect tokens."""
+        """Advice about unregistered and suspect tokens."""
         lines: list[str] = []
         several = sum(tally.total > 0 for tally in self.tallies.values()) > 1
         for platform, tally in self.tallies.items():
             lines += tally.advice(f" of {NAMES[platform]}" if several and platform else "")
         return lines
 
-    # --- added up over processes, and out of journals -----------------------------------------------------------------
+    # --- sums over processes and journals -----------------------------------------------------------------------------
 
     def add(self, accepted: Mapping[str, int], others: list[list[Any]]) -> None:
-        """Add what `packed` gave."""
+        """Add the output of `packed`."""
         for platform, count in accepted.items():
             self.tallies[platform].accepted += count
         for platform, verdict, reason, row, detail, count in others:
             self.tallies[platform].count(Verdict[verdict], reason, row, detail, count)
 
     def packed(self) -> tuple[dict[str, int], list[list[Any]]]:
-        """All of it in terms of JSON, for another process to `add`."""
+        """The counts as JSON values, for `add` in another process."""
         others = [
             [platform, verdict, reason, *tally.first.get((verdict, reason), (0, "")), count]
             for platform, tally in self.tallies.items()
@@ -235,7 +235,7 @@ class ResultCounts:
 
     @classmethod
     def of_journal(cls, counted: Mapping[tuple[str, str, str], int]) -> ResultCounts:
-        """Out of a journal's counts by platform, verdict and reason."""
+        """From a journal's counts by platform, verdict and reason."""
         counts = cls()
         for (platform, name, reason), count in counted.items():
             verdict, tally = Verdict[name], counts.tallies.get(platform, counts.tallies[""])
@@ -244,13 +244,13 @@ class ResultCounts:
 
 
 def how_many(rows: int, seconds: float) -> str:
-    """So many rows in so much time."""
+    """A number of rows with time and rate, as text."""
     rate = f", {rows / seconds:,.0f} a second" if seconds > 0 and rows else ""
     return f"{count_rows(rows)} in {seconds:.1f} s{rate}"
 
 
 def count_rows(count: int) -> str:
-    """1 row, 2 rows."""
+    """A number of rows as text: "1 row", "2 rows"."""
     return f"{count:,} {'row' if count == 1 else 'rows'}"
 
 

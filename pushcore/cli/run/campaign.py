@@ -1,4 +1,4 @@
-"""One process's run from audience to results: what `pushcore send`, `resume` and `demo` have in common."""
+"""A run of one process, from audience to results: the common part of `pushcore send`, `resume` and `demo`."""
 
 from __future__ import annotations
 
@@ -35,17 +35,18 @@ STOPPING: Final = (
     "stopping; waiting for responses to requests in flight (send the signal again to stop at once)"
 )
 OPEN_BEFORE: Final = 10.0
-"""Seconds before `--start-at` at which connections are opened: earlier they might not live until then."""
+"""Seconds before `--start-at` at which connections are opened; if they were opened earlier, they could be closed by then."""
 READ_BEFORE: Final = 2.0
-"""Seconds before it at which the first rows are made requests: those are in doubt if the process is killed until then."""
+"""Seconds before `--start-at` at which the first rows become requests. If the process is killed in that time, their outcome is
+unknown."""
 FLUSH_EVERY: Final = 0.5
 """Seconds between two writes of results, unless there are many."""
 _BAD_ROWS: Final = 4096
-"""Bad rows one after the other until it is waited for the journal, which otherwise only pushes do."""
+"""Consecutive bad rows after which the run waits for the journal; otherwise only pushes wait for it."""
 
 
 class Supervisor(Protocol):
-    """To whom a process belongs that is one of several: he draws the progress, and says when to stop."""
+    """The parent of one of several processes: it draws the progress and stops the process."""
 
     def say(self, text: str) -> None: ...
     def watch(self, stop: Callable[[], None]) -> None: ...
@@ -53,13 +54,12 @@ class Supervisor(Protocol):
 
 
 class CampaignRun:
-    """Sends an audience through clients, and has a report take the results. `send()` needs the main thread.
+    """Sends an audience through clients, and passes the results to `sink`. `send()` must be called in the main thread.
 
-    `clients`: by platform. When it is the configuration of one of them that makes every push fail, its rows are UNSENT
-    from then on, and rows for the other provider are sent; without another provider the run ends. `journal`: what each row's outcome
-    is written to; closed in the end. `shared`: by platform, what it has in common with other processes. `parent`: of
-    a process that is one of several. `quiet`: no progress. `on_abort`: called before a second signal ends the
-    process at once.
+    `clients`: by platform. If the breaker stops one of them, its rows are UNSENT from then on, and rows for the other provider
+    are sent; without another provider the run ends. `journal`: records each row; closed at the end. `shared`: the state shared
+    with other processes, by platform. `parent`: of one of several processes. `quiet`: no progress. `on_abort`: called before a
+    second signal ends the process at once.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class CampaignRun:
         self._notices = Notices(quiet=quiet, say=self._say)
         self._signalled = False
         self._early: int | None = None
-        """The number of a signal that came before the loop took signals."""
+        """The number of a signal that arrived before the event loop handled signals."""
         self._source: Rows | PipedRows = rows
         self._engine: PushEngine
         self._closing: asyncio.Task[None] | None = None
@@ -98,23 +98,21 @@ class CampaignRun:
         self._first_result = self._last_result = 0.0  # seconds after the start
         self._bad_rows = 0
         self._undelivered = 0
-        """Rows that were not delivered when the signal came."""
+        """Rows that were not delivered when the signal arrived."""
         rows.on_bad = sink.bad_row if journal is None else self._on_bad_row
         if journal is not None:
-            rows.on_end = (
-                journal.finish
-            )  # at once: a kill from now on leaves it known how many rows there are
+            rows.on_end = journal.finish  # at once, so that the number of rows is known after a kill
 
     def send(self) -> ExitReport:
-        """Send everything, and have the results written.
+        """Send everything and write the results.
 
         Raises:
-            BadInput: it cannot work; nothing was sent.
+            BadInput: the options cannot work; nothing was sent.
         """
         if self._parent is None:
             warn(self._sending, self._clients, quiet=self._quiet)
         problem: str | None = None
-        # A signal that became a KeyboardInterrupt while the collector or the loop's start calls back would be lost.
+        # A KeyboardInterrupt during a callback of the garbage collector, or while the loop starts, would be lost.
         handlers = {number: signal.signal(number, self._keep_signal) for number in drain_signals()}
         started = time.monotonic()
         try:
@@ -135,7 +133,7 @@ class CampaignRun:
         except Exception as error:
             problem = f"the run was cut short by an internal failure ({type(error).__name__}: {printable(str(error), 200)})"
         finally:
-            for number in handlers:  # the loop has forgotten them, and what is left is to be written
+            for number in handlers:  # the loop has removed its handlers, and the rest must still be written
                 signal.signal(number, self._keep_signal)
             problem = self._close(problem)
             for number, handler in handlers.items():
@@ -143,7 +141,7 @@ class CampaignRun:
         return self._conclude(time.monotonic() - started, problem)
 
     def _close(self, problem: str | None) -> str | None:
-        """Close what is written; what went wrong first."""
+        """Close journal and results; returns the first problem."""
         if self._journal is not None:
             try:
                 if self._rows.ended:
@@ -158,7 +156,7 @@ class CampaignRun:
         return problem
 
     def _why(self, problem: str | None) -> str | None:
-        """Why the run ends before all rows are sent, for the journal."""
+        """The reason why the run ends before all rows are sent, for the journal."""
         trips = self._notices.trips
         if problem is None and trips:
             return "; ".join(
@@ -186,7 +184,7 @@ class CampaignRun:
         )
 
     def _ended_anyway(self) -> bool:
-        """Whether every row has the result that it would have without the signal, which came too late to matter."""
+        """Whether every row has the same result as without the signal, because it arrived too late to have an effect."""
         counts = self._sink.counts
         all_there = self._source.ended and counts.total == self._rows.shard.upto(self._source.taken)
         return all_there and counts.undelivered == self._undelivered
@@ -195,7 +193,7 @@ class CampaignRun:
     def _listening(self) -> Any:
         port = self._sending.metrics_port
         if port is not None and self._parent is not None:
-            yield MeteredNotices(self._notices)  # whom the parent asks
+            yield MeteredNotices(self._notices)  # for the parent
             return
         with listening(self._notices, port, quiet=self._quiet) as listener:
             yield listener
@@ -244,7 +242,7 @@ class CampaignRun:
             await asyncio.gather(*tasks, *closing, return_exceptions=True)
 
     async def _wait_until(self, before: float) -> None:
-        """Wait until so many seconds before the start, or for a signal."""
+        """Wait until `before` seconds before the start, or for a signal."""
         start = self._sending.start_at
         if start is None or self._early is not None:
             return
@@ -267,7 +265,7 @@ class CampaignRun:
             if start is not None:
                 self._last_result = time.time() - start.timestamp()
         except BreakerOpen:
-            pass  # the notices know
+            pass  # the notices have it
         except ClosedError:
             if self._closing is None:
                 raise
@@ -286,28 +284,28 @@ class CampaignRun:
         return RunProgress(self._audience.position, counts.total, counts.accepted, self._notices.put_off)
 
     def _end(self) -> None:
-        """Begin nothing more: what is in flight gets its answers, what waits for its turn the result that it has."""
+        """Send nothing more: requests in flight get their responses, rows that wait for a retry keep the result that they have."""
         self._source.stop()
         self._told_to_stop.set()
         if self._closing is None:
             self._closing = asyncio.get_running_loop().create_task(self._engine.close())
 
     async def _flush_often(self) -> None:
-        """Write the results to the file soon, in case the process cannot do it later."""
+        """Write the results to the file regularly, so that a kill loses few of them."""
         while True:
             await asyncio.sleep(FLUSH_EVERY)
-            self._sink.flush()  # what it raises, the next write raises as well
+            self._sink.flush()  # if it raises an error, the next write raises it, too
 
     def _keep_signal(self, number: int, frame: object) -> None:
-        """Until the loop takes signals: remember that there was one."""
+        """Remember a signal that arrives before the event loop handles signals."""
         self._early = number
 
     def _on_signal(self, number: int | None = None) -> None:
-        """Drain. `number`: of the signal, None for an order of the parent."""
+        """Drain. `number`: of the signal, None if the parent stops this process."""
         first, self._signalled = not self._signalled, True
         if first:
             self._undelivered = self._sink.counts.undelivered
-        # A child may get it from the terminal, from a service manager and from the parent; and the shell repeats the
+        # A child may get the signal from the terminal, from a service manager and from the parent, and a shell repeats the
         # SIGHUP of its terminal.
         if not first and self._parent is None and number != HANGUP:
             self._abort()
@@ -316,7 +314,7 @@ class CampaignRun:
             say(STOPPING)
 
     def _abort(self) -> None:
-        """Leave now. What waits for answers cannot be asked to hurry, so nothing is asked."""
+        """End the process now, without waiting for responses."""
         with contextlib.suppress(OSError, ValueError):
             self._sink.flush()
         self._on_abort()
@@ -325,9 +323,9 @@ class CampaignRun:
 
 
 async def open_connections(clients: Clients) -> None:
-    """Open all connections of open clients before there is anything to send."""
+    """Open all connections of the clients before the first push."""
     for client in clients.all:
-        with contextlib.suppress(TransportError):  # the pushes will say why
+        with contextlib.suppress(TransportError):  # the results of pushes will have the reason
             await client._dispatcher.pool.open_ahead(client.max_connections)
 
 
@@ -336,22 +334,22 @@ ABORTED_JOURNAL: Final = "stopped; rows without a response are in doubt; `pushco
 
 
 def drain_signals() -> tuple[signal.Signals, ...]:
-    """`SIGNALS`, but for a SIGHUP that is ignored, as `nohup` has it: that one stays so."""
+    """`SIGNALS`, without a SIGHUP that is ignored, for example by `nohup`: it stays ignored."""
     return tuple(
         number for number in SIGNALS if number != HANGUP or signal.getsignal(number) is not signal.SIG_IGN
     )
 
 
 def warn(sending: SendingOptions, clients: Mapping[str, CampaignClient], *, quiet: bool) -> None:
-    """Say what must be seen before anything is sent."""
+    """Print warnings before anything is sent."""
     if sending.unlimited and FCM in clients and not quiet:
         say(UNLIMITED)
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    """The factory of a command's event loop."""
+    """The factory for the event loop of a command."""
     try:
         import uvloop
-    except ImportError:  # there is none for Windows
+    except ImportError:  # uvloop does not exist for Windows
         return asyncio.new_event_loop
     return uvloop.new_event_loop

@@ -1,4 +1,4 @@
-"""The options of a sender: the clients and pushes that they make."""
+"""The options for credentials and payloads, and the clients and pushes that are made from them."""
 
 from __future__ import annotations
 
@@ -36,28 +36,28 @@ if TYPE_CHECKING:
 CampaignClient = ApnsClient | FcmClient
 
 NO_PROXY: Final = "none"
-"""Given to --proxy: none, whatever the environment says."""
+"""The value of --proxy for no proxy, whatever the environment variables say."""
 
 _MAX_PASSWORD_FILE: Final = 4096
 _CONNECTIONS: Final = {APNS: 8, FCM: 10}
 
 
 class Clients(dict[str, CampaignClient]):
-    """The clients of a command by platform, that of production before that of the `sandbox`, which --environment auto has."""
+    """The clients of a command by platform. With --environment auto, `sandbox` is the second client for APNs."""
 
     sandbox: ApnsClient | None = None
 
     @property
     def all(self) -> tuple[CampaignClient, ...]:
-        """All of them, for an engine."""
+        """All clients, for an engine."""
         return (*self.values(), *((self.sandbox,) if self.sandbox is not None else ()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientOptions:
-    """The values of the options that say who sends what where.
+    """The values of the options for credentials, servers, network and payload.
 
-    `apns_key`, `apns_cert`, `apns_cert_key`, `fcm_service_account` and `ca_file` are paths, or what such a file holds.
+    `apns_key`, `apns_cert`, `apns_cert_key`, `fcm_service_account` and `ca_file` are paths, or the content of such a file.
     """
 
     apns_key: str | None = None
@@ -98,19 +98,19 @@ class ClientOptions:
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> ClientOptions:
-        """Those among a command's options that are meant here, taken out of `options`."""
+        """From a command's options; the values are removed from `options`."""
         return cls(
             **{option.name: options.pop(option.name) for option in fields(cls) if option.name in options}
         )
 
     def __repr__(self) -> str:
-        """Which options were given, and none of their values: keys may be among them, and a proxy's password."""
+        """The names of the given options, without their values, which may be keys or the password of a proxy."""
         names = (option.name for option in fields(self) if getattr(self, option.name) != option.default)
         return f"<ClientOptions {', '.join(names)}>"
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The paths of what is read besides the audience."""
+        """The paths of all files that are read, except the audience."""
         sources = (
             *(
                 self.apns_key,
@@ -125,10 +125,10 @@ class ClientOptions:
         return tuple(source for source in sources if source is not None and describe_secret(source) is None)
 
     def clients(self) -> Clients:
-        """The clients that these options describe, checked as far as can be without a connection.
+        """The clients for these options, checked as far as possible without a connection.
 
         Raises:
-            BadInput, ConfigurationError: they cannot work.
+            BadInput, ConfigurationError: an option is wrong or missing.
         """
         clients = Clients()
         if self.environment != "auto":
@@ -153,12 +153,12 @@ class ClientOptions:
         return clients
 
     def template(self, clients: Collection[str], id_prefix: str | None = None) -> Template:
-        """The factory of the pushes for `clients`.
+        """The template that makes the pushes for `clients`.
 
-        `id_prefix`: what the apns-ids of the rows begin with, random unless given.
+        `id_prefix`: the beginning of the apns-ids of the rows; random by default.
 
         Raises:
-            BadInput: a payload cannot be used, or there is none for one of them.
+            BadInput: a payload is invalid, or one of the clients has none.
         """
         payloads = PayloadFiles(
             common=self.payload,
@@ -182,7 +182,7 @@ class ClientOptions:
         """The proxy of the clients.
 
         Raises:
-            BadInput: it is no proxy's address, or there is no name or no use for its password.
+            BadInput: it is not the address of a proxy, or a password is given without a user name or without a proxy.
         """
         if self.proxy in (ENVIRONMENT, NO_PROXY):
             if self.proxy_password_file is not None:
@@ -191,7 +191,7 @@ class ClientOptions:
         try:
             if self.proxy_password_file is None:
                 return Proxy.parse(self.proxy)
-            Proxy.parse(self.proxy)  # its complaints first
+            Proxy.parse(self.proxy)  # its errors come first
             name, given = _name_in(self.proxy)
             if name is None or given:
                 problem = "already contains a password" if given else "names no user"
@@ -212,7 +212,7 @@ class ClientOptions:
         """The account for FCM, read from its file.
 
         Raises:
-            BadInput, ConfigurationError: there is none that could be used.
+            BadInput, ConfigurationError: the file cannot be read or used.
         """
         source = self.fcm_service_account
         if source is None:
@@ -267,7 +267,7 @@ class ClientOptions:
             idle_ping=self.idle_ping,
             keepalive=self.keepalive,
         )
-        # What every row has in common would be wrong in every row, so it is tried on a push that goes nowhere.
+        # An option that is wrong would be wrong for every row, so it is checked with a push that is not sent.
         probe = Notification(
             "00",
             b"{}",
@@ -285,7 +285,7 @@ class ClientOptions:
         """The key or certificate for APNs, read from its files.
 
         Raises:
-            BadInput, ConfigurationError: there is none that could be used.
+            BadInput, ConfigurationError: an option is missing, or a file cannot be read or used.
         """
         if self.apns_key is not None and self.apns_cert is not None:
             raise BadInput("expected either --apns-key FILE or --apns-cert FILE")
@@ -315,7 +315,7 @@ class ClientOptions:
         """The key or certificate for the sandbox of --environment auto, read from its files.
 
         Raises:
-            BadInput, ConfigurationError: there is none that could be used.
+            BadInput, ConfigurationError: an option is missing, or a file cannot be read or used.
         """
         if (self.apns_sandbox_key is None) != (self.sandbox_key_id is None):
             raise BadInput("--apns-sandbox-key and --sandbox-key-id go together; expected both or neither")
@@ -350,7 +350,7 @@ class ClientOptions:
         try:
             return ApnsCertificate.from_file(source, password=password, name=name)
         except ConfigurationError as error:
-            # The library's words name its own argument.
+            # The message of the library names its argument.
             text = str(error).replace("as key_file", "as --apns-cert-key")
             raise ConfigurationError(text) from None
 
@@ -364,15 +364,15 @@ _OF_FCM: Final = ("fcm_project", "fcm_url", "fcm_confirm")
 
 
 def read_password(path: str, option: str, description: str) -> bytes:
-    """The first line of a file with a password and nothing else.
+    """The password in a file: its first and only line.
 
     Args:
-        path: of the file. Messages do not repeat it: it may be the password itself, which has no shape to be known by.
-        option: that has the path, for messages.
-        description: whose password it is, for messages.
+        path: of the file. Messages do not contain it: it may be the password, given here by mistake.
+        option: the option with the path, for messages.
+        description: of the password, for messages.
 
     Raises:
-        BadInput: it cannot be read, is empty, or is too large for one.
+        BadInput: the file cannot be read, is empty, or is too large for a password.
     """
     content = read_small(path, f"a file with {description}", _MAX_PASSWORD_FILE, name=f"the file of {option}")
     password = password_in(content)
@@ -382,11 +382,11 @@ def read_password(path: str, option: str, description: str) -> bytes:
 
 
 def _name_of(option: str, source: str) -> str | None:
-    """What stands in messages for a value that is, or may be, a key or a certificate itself; None for the path of a file."""
+    """The name in messages for a value that is, or may be, a key or a certificate itself; None for the path of a file."""
     return None if describe_secret(source) is None and shown_name(source) == source else option
 
 
 def _name_in(url: str) -> tuple[str | None, bool]:
-    """The user that a proxy's address names, and whether it has a password, too."""
+    """The user in the address of a proxy, and whether the address has a password."""
     parts = urlsplit(url if "://" in url else f"http://{url}")
     return None if parts.username is None else unquote(parts.username), parts.password is not None

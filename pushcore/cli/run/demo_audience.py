@@ -1,4 +1,4 @@
-"""The audience of `pushcore demo`: devices of both kinds, in which known shares are not as they should be."""
+"""The audience of `pushcore demo`: devices of both providers, with known shares of each kind of failure."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ PAYLOAD: Final = {
     "badge": "{{badge:int}}",
     "data": {"screen": "inbox", "for": "{{name}}"},
 }
-"""In Expo's format, which serves both."""
+"""In Expo's format, which is for both providers."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoDevice:
-    """One kind of device, and what must become of a push to it.
+    """One kind of device, and the expected result of a push to it.
 
-    `share` of the audience; 0 takes what is left. `token` makes one from a number and the text that the tokens of a
-    run have in common. `said`: what stands in the column `platform`, where anything does.
+    `share`: of the audience; 0: all remaining rows. `token`: makes a token from a number and a text that all tokens of a run
+    share. `said`: the value of the column `platform`, which may be empty.
     """
 
     name: str
@@ -45,7 +45,7 @@ class DemoDevice:
 
 
 def kinds() -> tuple[DemoDevice, ...]:
-    """All of them. Those that a server has to know carry their fate in their token, as docs/reference/fakeservers.md says."""
+    """All kinds. Some tokens contain the response of the fake server, see docs/reference/fakeservers.md."""
     from fakeservers.apns.fates import fated_token
     from fakeservers.fcm.fates import fated_fid, fated_registration
 
@@ -144,7 +144,7 @@ def _object(number: int, run: str) -> str:
 
 
 def write_demo_audience(devices: int, place: Path) -> list[DemoDevice]:
-    """Write audience.csv and payload.json into `place`; the kind of each row, from 0 on."""
+    """Write audience.csv and payload.json to `place`; returns the kind of each row, from 0 on."""
     rest, *others = kinds()
     expected = [device for device in others for _ in range(max(1, round(devices * device.share)))]
     if len(expected) > devices:
@@ -170,7 +170,7 @@ def compare(results: Path, expected: list[DemoDevice]) -> Counter[str]:
             row = int(values["row"]) - 1
             kind = expected[row]
             outcome = values["platform"], values["verdict"], values["status"], values["reason"]
-            # Only APNs says since when a device is gone.
+            # Only APNs reports since when a token is unregistered.
             right_time = bool(values["timestamp"]) == (kind.status == "410")
             wanted = kind.platform, kind.verdict, kind.status, kind.reason
             if not seen[row] and outcome == wanted and right_time:

@@ -1,4 +1,4 @@
-"""`pushcore send --dry-run`: everything but the wire."""
+"""`pushcore send --dry-run`: everything except sending."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _KINDS = {"apns": "device tokens", "fcm": "registration tokens", "fid": "Firebas
 
 
 def dry_run(clients: dict[str, CampaignClient], rows: Rows, report: ResultsFile) -> int:
-    """Make a request of every row as for sending, and throw it away; the exit status.
+    """Make the request of every row as for sending, without sending it; the exit status.
 
-    What cannot be one is a row of the report. The summary goes to the standard output.
+    Rows that cannot become a request are in the report. The summary is written to the standard output.
     """
     kinds: Counter[str] = Counter()
     size, largest = dict.fromkeys(clients, 0), dict.fromkeys(clients, 0)

@@ -1,4 +1,4 @@
-"""The last words of a run, and its exit status."""
+"""The final messages of a run, and its exit status."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from .journals import CampaignProgress
 class ExitReport:
     """The end of a run, of one process or of all.
 
-    `seconds` that it took. `rows`: how many were taken. `upto`: the last one that was read. `ended`: there are no more.
-    `unserved`: how many are of a provider that was not given. `signalled`: it was stopped by a signal or another process. `trips`: by provider, why
-    nothing more was sent to it. `problem`: what broke, in words. `first_result`, `last_result`: seconds from `--start-at` to the
-    first and the last result, 0 without one.
+    `seconds`: its duration. `rows`: the number of rows. `upto`: the last row that was read. `ended`: whether all rows were
+    read. `unserved`: rows for a provider without credentials. `signalled`: whether it was stopped by a signal or another
+    process. `trips`: by provider, why the breaker has stopped it. `problem`: an error, as text. `first_result`,
+    `last_result`: seconds from `--start-at` to the first and the last result, 0 without one.
     """
 
     seconds: float = 0.0
@@ -39,7 +39,7 @@ class ExitReport:
     last_result: float = 0.0
 
     def lines(self) -> list[str]:
-        """The line of a summary about `--start-at`."""
+        """The line about `--start-at` in the summary."""
         if not self.first_result:
             return []
         return [
@@ -56,7 +56,7 @@ class ExitReport:
         }
 
     def add(self, other: ExitReport) -> None:
-        """Of another process of the same run."""
+        """Add the report of another process of the same run."""
         self.rows += other.rows
         self.upto = max(self.upto, other.upto)
         self.ended = self.ended and other.ended
@@ -71,7 +71,7 @@ class ExitReport:
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """The exit status of a run, and what to say about it."""
+    """The exit status of a run, and its message."""
 
     status: int
     sentences: tuple[str, ...] = ()
@@ -79,7 +79,7 @@ class Conclusion:
     def tell(
         self, seconds: float, counts: ResultCounts, *, as_json: bool, report: ExitReport | None = None
     ) -> int:
-        """Say it, and with `as_json` write the summary to the standard output as one object; the exit status.
+        """Print the message; with `as_json` write the summary to the standard output as one JSON object. Returns the exit status.
 
         Raises:
             OSError: the standard output cannot be written.
@@ -108,7 +108,7 @@ def conclude(
     parts: int = 1,
     as_json: bool = False,
 ) -> int:
-    """Say how a run without a journal ended, whose results are in `name`; the exit status."""
+    """Print how a run without a journal ended, with its results in `name`; returns the exit status."""
     if summary and not as_json:
         for text in (how_many(counts.total, report.seconds), *report.lines(), *counts.lines()):
             say_plain(text)
@@ -146,8 +146,10 @@ def conclude_journal(
     written: int = OK,
     as_json: bool = False,
 ) -> int:
-    """Say how a run ended whose campaign has come so far; the exit status. `before`: outcomes when it began. `written`:
-    the status of writing the results, where that is not `OK`, goes before an `OK`."""
+    """Print how a run with a journal ended; returns the exit status.
+
+    `before`: the number of outcomes at its beginning. `written`: the status of writing the results; it replaces an `OK`.
+    """
     counts = ResultCounts.of_journal(progress.tally)
     if summary and not as_json:
         say_plain(how_many(progress.done - before, report.seconds))
@@ -194,5 +196,5 @@ def _unserved(report: ExitReport, platforms: Collection[str]) -> Conclusion:
 
 
 def say_plain(text: str) -> None:
-    """A line of the summary, on the standard error."""
+    """Print a line of the summary on the standard error."""
     click.echo(text, err=True)

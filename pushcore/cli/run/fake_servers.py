@@ -18,13 +18,13 @@ import orjson
 from ...audience.problems import BadInput, printable
 
 READY: Final = 20.0
-"""Seconds until it must listen."""
+"""Seconds that it has to start."""
 ENDING: Final = 5.0
-"""Seconds until it must have ended after SIGTERM."""
+"""Seconds that it has to end after SIGTERM."""
 
 _EXTRA: Final = ("fakeservers", "ngh2", "h11", "starlette", "uvicorn")
 
-# What a service prints when it is ready, and the files that it writes for clients.
+# The line that a service prints when it is ready.
 _LAST_LINE: Final = {"apns": b"listening on ", "fcm": b"listening on ", "all": b"ready"}
 _CONTROL: Final = "control on "
 _FILES: Final = {"apns": ("apns",), "fcm": ("fcm",), "all": ("apns", "fcm")}
@@ -38,10 +38,11 @@ def needed_extra() -> str | None:
 
 
 class FakeProcess:
-    """`python -m fakeservers SERVICE` with its files in `place`, while its `with` block runs.
+    """`python -m fakeservers SERVICE` with its files in `place`, while the `with` block runs.
 
-    `service`: "apns", "fcm" or "all". `arguments`: further options. `apns`, `fcm`: what it wrote to apns.json and
-    fcm.json, empty for what it does not run. `control`: the URL of its live page, if `arguments` ask for one. It ends with the block, whatever happens in there.
+    `service`: "apns", "fcm" or "all". `arguments`: further options. `apns`, `fcm`: the content of its apns.json and fcm.json,
+    empty for a service that is not started. `control`: the URL of its live page, if `arguments` request one. The process ends
+    with the block, also after an error.
 
     Raises:
         BadInput: it did not start.
@@ -59,7 +60,7 @@ class FakeProcess:
             *arguments,
         ]
         self._errors = (place / "fakeservers.log").open("w+b")
-        # A session of its own: Ctrl-C is for us, and what is in flight wants its answers.
+        # In a new session: Ctrl-C must not end the servers while requests are in flight.
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -109,7 +110,7 @@ class FakeProcess:
         self._process.kill()
 
     def end(self) -> None:
-        """Ask it to end, and wait until it has."""
+        """End it with SIGTERM, and wait for its end."""
         try:
             self._process.terminate()
             try:

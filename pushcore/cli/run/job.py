@@ -1,4 +1,4 @@
-"""A campaign as the command line has it: by one process or several, with a journal or without, and its last words."""
+"""A campaign of the command line: in one process or several, with a journal or without, and its final messages."""
 
 from __future__ import annotations
 
@@ -32,8 +32,11 @@ from .sending import SendingOptions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What to do. `results`: where they go, None for nowhere but the journal. `as_json`:
-    the summary, to the standard output. `results_raw`: see `csv_row`. `plan`: of its journals, None for none."""
+    """A campaign and its options.
+
+    `results`: the path of the results, None if they are only in the journal. `as_json`: write the summary as JSON to the
+    standard output. `results_raw`: see `csv_row`. `plan`: the journals, None for none.
+    """
 
     sender: ClientOptions
     sending: SendingOptions
@@ -47,10 +50,10 @@ class Job:
     unique: bool = False
 
     def run(self) -> int:
-        """Do it; the exit status.
+        """Run it; returns the exit status.
 
         Raises:
-            BadInput, ConfigurationError, JournalError: it cannot be done; nothing was sent.
+            BadInput, ConfigurationError, JournalError: it cannot be started; nothing was sent.
         """
         clients = self.sender.clients()
         prefix = None if self.plan is None else self.plan.id_prefix
@@ -66,7 +69,7 @@ class Job:
                 processes=self.processes,
                 quiet=self.quiet,
                 results_raw=self.results_raw,
-                # Each of several processes has a part of the rows, so none could count.
+                # Each of several processes has only a part of the rows, so it cannot count duplicates.
                 sample=TokenSample() if self.processes == 1 and not self.unique else None,
             )
             if self.results is not None:
@@ -81,7 +84,7 @@ class Job:
                 raise BadInput(
                     f"{source.name} {why}; with --journal or --processes expected the path of a file"
                 )
-            run_plan.rows(source, WHOLE)  # what is wrong with its columns, before any file is written
+            run_plan.rows(source, WHOLE)  # raises errors of the columns before any file is written
             if not self.quiet:
                 for notice in template.notices:
                     say(notice)
@@ -101,7 +104,7 @@ class Job:
         return status
 
     def _send_alone(self, run_plan: RunPlan, source: Audience) -> int:
-        """By this process, without a journal."""
+        """Send in this process, without a journal."""
         assert self.results is not None
         sink = ResultsFile.to_file(self.results, raw=self.results_raw)
         return self._conclude(run_plan.send(source, sink), sink, run_plan.clients)
@@ -118,8 +121,8 @@ class Job:
         )
 
     def _send_apart(self, run_plan: RunPlan) -> int:
-        """By several processes that write into one file."""
-        from .processes import ChildProcesses  # not every system has fcntl
+        """Send in several processes, which write to one file."""
+        from .processes import ChildProcesses  # needs fcntl, which Windows does not have
 
         assert self.results is not None
         file, name = open_output(self.results, "the results")
@@ -131,14 +134,14 @@ class Job:
         return self._conclude(report, total, run_plan.clients)
 
     def _send_journaled(self, run_plan: RunPlan, plan: JournalPlan) -> int:
-        """By one process or several, each with its journal; the results are written in the end."""
+        """Send in one process or several, each with a journal; the results are written at the end."""
         file, name = (None, "") if self.results is None else open_unchanged(self.results, "the results")
         with file if file is not None else contextlib.nullcontext():
 
             def ready() -> None:
-                """Old results are not to be taken for those of this campaign."""
+                """Remove old results, which could be mistaken for those of this campaign."""
                 if file is not None and stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    file.truncate(0)  # a pipe or a device has none
+                    file.truncate(0)  # a pipe or a device cannot be truncated
 
             total = ResultCounter(printable(plan.path))
             if self.processes > 1:
@@ -167,7 +170,8 @@ class Job:
         )
 
     def _progress(self, plan: JournalPlan) -> tuple[str, CampaignProgress]:
-        """Where the campaign's journal is now, and what it holds. If it was replaced during the run, a single process has saved it elsewhere."""
+        """The path of the campaign's journal and its progress. If the file was replaced during the run, a single process has saved
+        the journal under another name."""
         try:
             progress = CampaignProgress.of(plan.path)
             if progress.campaign_id != plan.campaign_id:
@@ -184,10 +188,10 @@ class Job:
 
 
 def duplicates_of(source: Audience, path: str, platforms: Sequence[str]) -> Duplicates:
-    """The rows of an opened audience whose device a row before has: it is read once more for that.
+    """The rows of an open audience with the device of an earlier row. The audience is read another time.
 
     Raises:
-        BadInput: it cannot be.
+        BadInput: it cannot be read again.
     """
     if path == "-" or source.size is None:
         raise BadInput(f"{source.name} cannot be read twice; with --unique expected the path of a file")
@@ -198,7 +202,7 @@ def duplicates_of(source: Audience, path: str, platforms: Sequence[str]) -> Dupl
 
 
 def write_results(path: str, file: IO[bytes], name: str, *, raw: bool = False) -> int:
-    """Write what the campaign's journals hold; the exit status. A file that cannot be written is closed."""
+    """Write the results of the campaign's journals; returns the exit status. After an error the file is closed."""
     relax_collector()
     try:
         with views(path) as journals:
@@ -207,7 +211,7 @@ def write_results(path: str, file: IO[bytes], name: str, *, raw: bool = False) -
     except (OSError, JournalError) as error:
         why = explain(error) if isinstance(error, OSError) else str(error)
         with contextlib.suppress(OSError):
-            file.close()  # here, for it tries to write what is left once more
+            file.close()  # here, because `close` tries to write the rest again
         say(f"{name} cannot be written ({printable(why)}); run `pushcore results {printable(path)}`")
         return INCOMPLETE
     return OK

@@ -1,4 +1,4 @@
-"""The journals of a campaign: one for each process, `campaign.db`, `campaign.db.1` and so on; the first names them all."""
+"""The journals of a campaign: one per process, `campaign.db`, `campaign.db.1` and so on. The first path stands for all."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from ...results import Result, Verdict
 from ..report.results_file import keep_registered
 
 INSTANT: Final = 0.05
-"""Seconds until it is looked again whether a run that seems to be cut short is between two commits."""
+"""Seconds until a run that seems to be cut short is checked again: it may have been between two commits."""
 
 
 def shard_path(path: str, number: int) -> str:
-    """The path of a part's journal: the first one has the campaign's name."""
+    """The path of the journal of a part; the first one has the path of the campaign."""
     return path if number == 0 else f"{path}.{number}"
 
 
 class RowJournal(Journal):
-    """A journal of rows of an audience, which say when their devices were registered."""
+    """A journal of rows of an audience, which may have the time at which a device was registered."""
 
     def _entry_of(self, result: Result) -> OutcomeEntry:
         if result.verdict is Verdict.UNREGISTERED:
@@ -41,9 +41,10 @@ class RowJournal(Journal):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalPlan:
-    """Which journals a run writes: those of a new campaign, or those of one that goes on.
+    """The journals of a run: those of a new campaign, or of one that continues.
 
-    `parts`: how many there are. `before`: how many rows had an outcome. `options`: what the campaign was begun with.
+    `parts`: their number. `before`: the number of rows with an outcome at the beginning. `options`: the options with which the
+    campaign was started.
     """
 
     path: str
@@ -60,10 +61,10 @@ class JournalPlan:
     def begin(
         cls, path: str, parts: int, audience: str, results: str | None, *, unique: bool = False
     ) -> JournalPlan:
-        """A new campaign.
+        """The journals of a new campaign.
 
         Raises:
-            BadInput: there is one already.
+            BadInput: the path has a campaign already.
         """
         options: dict[str, Any] = {"audience": os.path.abspath(audience)}
         if unique:
@@ -89,7 +90,7 @@ class JournalPlan:
 
     @classmethod
     def resume(cls, path: str, unknown: Literal["report", "resend"], *, force: bool) -> JournalPlan:
-        """A campaign that goes on.
+        """The journals of a campaign that continues.
 
         Raises:
             JournalError: its journals cannot be read.
@@ -110,7 +111,7 @@ class JournalPlan:
 
     @property
     def paths(self) -> list[str]:
-        """Of all journals."""
+        """The paths of all journals."""
         return [shard_path(self.path, number) for number in range(self.parts)]
 
     @property
@@ -124,11 +125,11 @@ class JournalPlan:
         return id_prefix(self.campaign_id)
 
     def shard(self, number: int) -> Shard:
-        """The rows of that part."""
+        """The rows of a part."""
         return Shard(number, self.parts, self.chunk)
 
     def open(self, number: int, audience: Audience, path: str) -> RowJournal:
-        """The journal of a part, to be written, for an audience at `path`. Raises `JournalError`."""
+        """Open the journal of a part for writing, for an audience at `path`. Raises `JournalError`."""
         try:
             source = Source.of_file(path)
         except OSError as error:
@@ -153,7 +154,7 @@ class JournalPlan:
         )
 
     def discard(self, number: int) -> None:
-        """Nothing was sent with the journal of this part, which `open` gave: if it is new, it need not stay."""
+        """Remove the journal that `open` has created for this part, after nothing was sent."""
         if self.fresh:
             for name in files(self.path, number):
                 with contextlib.suppress(OSError):
@@ -161,17 +162,17 @@ class JournalPlan:
 
 
 def files(path: str, number: int) -> tuple[str, ...]:
-    """All that the journal of a part may be on the disk."""
+    """All files that the journal of a part may have."""
     path = shard_path(path, number)
     return path, f"{path}-wal", f"{path}-shm", f"{path}-reserve"
 
 
 @contextlib.contextmanager
 def views(path: str) -> Iterator[list[JournalView]]:
-    """All journals of the campaign whose first one is `path`, to be read.
+    """All journals of the campaign with the first journal `path`, for reading.
 
     Raises:
-        JournalError: one is not there, is damaged, or is of another campaign.
+        JournalError: a journal is missing, is damaged, or belongs to another campaign.
     """
     with ExitStack() as stack:
         first = stack.enter_context(JournalView(path))
@@ -191,10 +192,9 @@ def views(path: str) -> Iterator[list[JournalView]]:
 
 
 def _counted(journals: list[JournalView], statuses: tuple[Status, ...]) -> tuple[Status, ...]:
-    """The statuses of a run that was killed, with the number of rows that its audience has, if that is as it was.
+    """The statuses of a run that was killed, with the number of rows of its audience, if that has not changed.
 
-    Rows are leased before they are read, up to a chunk beyond the last one that there is, and a killed run has not
-    said where that was.
+    Rows are leased before they are read, up to one chunk after the last row, and a killed run has not recorded the last row.
     """
     source = journals[0].campaign.source
     last = 0
@@ -222,7 +222,7 @@ def _counted(journals: list[JournalView], statuses: tuple[Status, ...]) -> tuple
 
 
 def _foretold(journals: list[JournalView]) -> int | None:
-    """How many rows the audience says that it has, as a Parquet file does, if that is as it was; None where it does not."""
+    """The number of rows in the metadata of the audience (Parquet), if the file has not changed; None otherwise."""
     source = journals[0].campaign.source
     try:
         if source.change(Source.of_file(source.path)) is not None:
@@ -235,9 +235,9 @@ def _foretold(journals: list[JournalView]) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class CampaignProgress:
-    """The status of a campaign, over all its journals: as `Status`.
+    """The status of a campaign over all its journals, like `Status`.
 
-    `statuses`: of each of them. `foretold`: how many rows its audience says that it has, where that is all that is known.
+    `statuses`: of each journal. `foretold`: the number of rows in the metadata of the audience, if the journals have none.
     """
 
     path: str
@@ -249,10 +249,10 @@ class CampaignProgress:
 
     @classmethod
     def of(cls, path: str) -> CampaignProgress:
-        """By what is on the disk. Raises `JournalError`."""
+        """From the files of the campaign. Raises `JournalError`."""
         with views(path) as journals:
             for patience in (INSTANT, INSTANT, 0.0):
-                # In this order: a run that ends meanwhile is not taken for one that was cut short.
+                # In this order, so that a run that ends meanwhile does not look like one that was cut short.
                 running = any(view.running for view in journals)
                 statuses = tuple(view.status() for view in journals)
                 if running or all(status.ended is not None for status in statuses):
@@ -263,7 +263,7 @@ class CampaignProgress:
             foretold = None
             if any(status.rows is None for status in statuses):
                 foretold = _foretold(journals)
-            if foretold is not None:  # rows are leased up to a chunk beyond the last
+            if foretold is not None:  # rows are leased up to one chunk after the last row
                 owned = [view.campaign.owned_upto(foretold) for view in journals]
                 statuses = tuple(
                     replace(status, started=min(status.started, own))
@@ -274,7 +274,7 @@ class CampaignProgress:
 
     @property
     def cut_short(self) -> bool:
-        """Whether a process of the last run did not write down how it ended."""
+        """Whether a process of the last run did not record its end."""
         return not self.running and any(status.ended is None for status in self.statuses)
 
     @property
@@ -285,7 +285,7 @@ class CampaignProgress:
 
     @property
     def rows(self) -> int | None:
-        """How many there are, None while that is not known."""
+        """The number of rows, None while it is unknown."""
         known = [status.rows for status in self.statuses if status.rows is not None]
         return sum(known) if len(known) == len(self.statuses) else self.foretold
 

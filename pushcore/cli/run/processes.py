@@ -1,13 +1,13 @@
-"""`--processes N`: the rows are divided among child processes; this one draws the progress and says when to stop.
+"""`--processes N`: the rows are divided among child processes; the parent draws the progress and stops the children.
 
-    parent ── orders ──▶ child       one byte: go.  The end of the pipe, by the parent's will or its death: stop, and drain
-    parent ◀── told ──── child       lines of JSON: ready, how far it is, what the operator should know, how it ended
+    parent ── orders ───▶ child      one byte: start.  End of the pipe (the parent closes it, or dies): stop and drain
+    parent ◀── messages ── child     lines of JSON: ready, progress, notices for the operator, the end
 
-Children are forks: they have the keys, passwords and payloads that were read, from wherever. Ctrl-C goes to all of a
-terminal's processes, and a service manager may signal each of them: a child drains however often it is told so, and only
-the parent knows what a second signal means. Nothing is sent before all children are ready.
+Children are forks: they have the keys, passwords and payloads that the parent has read. Ctrl-C reaches all processes of a
+terminal, and a service manager may signal each of them. So a child only drains, however often it is signalled, and only the
+parent reacts to a second signal. Nothing is sent before all children are ready.
 
-Rate and breaker are shared, in memory that all of them have (`engine.shared`).
+Rate limit and breaker are in shared memory (`engine.shared`).
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ _READ: Final = 64 * 1024
 
 
 class StartRefusedError(Exception):
-    """The parent has said no, or is dead: nothing is to be sent."""
+    """The parent has closed the pipe before the start: nothing must be sent."""
 
 
 class SupervisorPipe:
-    """A child's pipes to its parent; a `campaign.Supervisor`."""
+    """The pipes of a child to its parent; a `campaign.Supervisor`."""
 
     def __init__(self, messages: int, orders: int) -> None:
         self._messages, self._orders = messages, orders
@@ -64,17 +64,17 @@ class SupervisorPipe:
         self._unwritten = b""
 
     def say(self, text: str) -> None:
-        """A notice for the operator."""
+        """Send a notice for the operator."""
         self._said.append(text)
 
     def ready(self) -> None:
-        """Wait for the parent's go. Raises `StartRefusedError`."""
+        """Wait until the parent starts this child. Raises `StartRefusedError`."""
         self.send_final({"ready": True})
         if os.read(self._orders, 1) != _GO:
             raise StartRefusedError
 
     def watch(self, stop: Callable[[], None]) -> None:
-        """Have the parent's end, or his order, stop this."""
+        """Call `stop` when the parent closes the pipe or ends."""
         loop = asyncio.get_running_loop()
 
         def ended() -> None:
@@ -84,14 +84,14 @@ class SupervisorPipe:
         loop.add_reader(self._orders, ended)
 
     async def run(self, progress: Callable[[], RunProgress], listener: Listener) -> None:
-        """Tell how far it is until cancelled."""
+        """Send the progress until cancelled."""
         os.set_blocking(self._messages, False)
         while True:
             await asyncio.sleep(TELL_EVERY)
             if self._unwritten:
                 self._write(b"")
             if self._unwritten:
-                continue  # the parent has been stopped: what he gets when he goes on is old enough
+                continue  # the parent does not read at present
             said, self._said = self._said, []
             numbers = listener.snapshot() if isinstance(listener, Metrics) else None
             self._write(_line({"seen": progress(), "said": said, "metrics": numbers}))
@@ -103,11 +103,11 @@ class SupervisorPipe:
         except BlockingIOError:
             pass
         except OSError:
-            data = b""  # he is dead, and the other pipe tells us
+            data = b""  # the parent has ended, which the other pipe reports
         self._unwritten = data
 
     def send_final(self, message: dict[str, Any]) -> None:
-        """Tell, and wait until it is told."""
+        """Send the last message, and wait until it is written."""
         os.set_blocking(self._messages, True)
         self._write(_line({"said": self._said, **message}))
         self._said = []
@@ -122,7 +122,7 @@ def _line(message: dict[str, Any]) -> bytes:
 def _serve(
     plan: RunPlan, number: int, pipe: SupervisorPipe, shared: Mapping[str, SharedState], sink: ResultSink
 ) -> None:
-    """All that a child does."""
+    """The main function of a child."""
     try:
         with Audience(plan.audience) as source:
             report = plan.send(source, sink, number, ready=pipe.ready, shared=shared, parent=pipe)
@@ -143,7 +143,7 @@ def _serve(
 
 
 class ChildProcess:
-    """A child as its parent knows it."""
+    """The parent's side of a child."""
 
     def __init__(self, number: int, pid: int, messages: int, orders: int) -> None:
         self.number, self.pid, self.messages, self._orders = number, pid, messages, orders
@@ -154,11 +154,11 @@ class ChildProcess:
         self.report: ExitReport | None = None
         self.counts: Any = None
         self.problem: str | None = None
-        """How its process ended, if it did not end as it should."""
+        """How its process ended, if there was an error."""
         self._incomplete = b""
 
     def read_messages(self) -> list[dict[str, Any]] | None:
-        """What it has told; None when it has ended."""
+        """The messages that have arrived; None after the end."""
         data = os.read(self.messages, _READ)
         if not data:
             return None
@@ -166,12 +166,12 @@ class ChildProcess:
         return [json.loads(line) for line in lines]
 
     def go(self) -> None:
-        """Let it begin."""
+        """Start sending."""
         with contextlib.suppress(OSError):
             os.write(self._orders, _GO)
 
     def stop(self) -> None:
-        """Have it drain, or not begin."""
+        """Make it drain; before the start, make it end."""
         if self._orders >= 0:
             os.close(self._orders)
             self._orders = -1
@@ -193,7 +193,7 @@ class ChildProcess:
 
 
 class ChildProcesses:
-    """The processes of a job. `output`: the open file that they write results to, None where journals keep them."""
+    """The processes of a job. `output`: the open file for their results, None if the results are in journals."""
 
     def __init__(self, plan: RunPlan, output: int | None = None) -> None:
         self._plan = plan
@@ -206,11 +206,11 @@ class ChildProcesses:
         self._size: int | None = None
 
     def run(self, total: ResultCounts, ready: Callable[[], object] = lambda: None) -> ExitReport:
-        """Send it all, and add up in `total`. `ready`: called before anything is sent.
+        """Send everything, and add all counts to `total`. `ready`: called before anything is sent.
 
         Raises:
-            BadInput: it cannot be; nothing was sent.
-            KeyboardInterrupt: it was interrupted before that.
+            BadInput: a child could not start; nothing was sent.
+            KeyboardInterrupt: it was interrupted before the start.
         """
         warn(self._plan.sending, self._plan.clients, quiet=self._plan.quiet)
         with Audience(self._plan.audience) as source:
@@ -234,7 +234,7 @@ class ChildProcesses:
                     raise BadInput(
                         f"a process cannot be started ({explain(error)}); nothing was sent"
                     ) from None
-            directory.cleanup()  # all processes have the files open, and no other needs them; so none remains, however this ends
+            directory.cleanup()  # all processes have the files open, and no other process needs them
             port = self._plan.sending.metrics_port
             if port is not None:
                 stack.enter_context(served(self._metrics, port, quiet=self._plan.quiet))
@@ -258,10 +258,10 @@ class ChildProcesses:
         status = INCOMPLETE
         try:
             for ignored in drain_signals():
-                signal.signal(ignored, signal.SIG_IGN)  # until it has something to drain
+                signal.signal(ignored, signal.SIG_IGN)  # until there is something to drain
             os.close(reads)
             os.close(gives_orders)
-            for child in self._children:  # else their pipes would not end with the parent
+            for child in self._children:  # otherwise their pipes would stay open after the parent's end
                 os.close(child.messages)
                 child.stop()
             sink: ResultSink = ResultCounter("")
@@ -292,7 +292,7 @@ class ChildProcesses:
             try:
                 ready()
             except Exception as error:
-                failed.append(error)  # raised when all have ended, which leave no new journal then
+                failed.append(error)  # raised after the children have ended
                 self._stop()
                 return
             for child in self._children:
@@ -317,7 +317,7 @@ class ChildProcesses:
             self._running.discard(child)
             child.wait()
             if self._go is not None:
-                self._stop()  # before all were ready: none begins
+                self._stop()  # before all were ready: none starts
             if not self._running and not ended.done():
                 ended.set_result(None)
             return
@@ -357,13 +357,13 @@ class ChildProcesses:
             self._signalled = True
             self._stop()
             say(STOPPING)
-        elif number != HANGUP:  # which a shell repeats
+        elif number != HANGUP:  # a shell repeats SIGHUP
             self._kill_all()
             say(ABORTED if self._plan.journals is None else ABORTED_JOURNAL)
             os._exit(INCOMPLETE)
 
     def _kill_all(self) -> None:
-        """Whatever has happened here: no child stays."""
+        """End all children, whatever has happened."""
         for child in self._running:
             child.kill()
         for child in self._running:

@@ -1,4 +1,4 @@
-"""Credentials that are read again while a command runs: on SIGHUP, by `pushcore worker`."""
+"""Reading credentials again while a command runs: `pushcore worker` does so on SIGHUP."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _CREDENTIALS: Final = {
     ),
     FCM: ("fcm_service_account", "ca_file"),
 }
-"""The options that a platform's credentials are made of."""
+"""The options for the credentials of each platform."""
 
 
 class Renewal:
-    """The credentials of running clients. `options`: those that the clients were made of."""
+    """The credentials of running clients. `options`: those from which the clients were made."""
 
     def __init__(self, options: ClientOptions, clients: Clients) -> None:
         self._clients = clients
@@ -39,9 +39,9 @@ class Renewal:
         self._digests = {platform: _digest(options, platform) for platform in clients}
 
     def renew(self, options: ClientOptions) -> list[str]:
-        """Have the clients use what these options name, where that has changed.
+        """Make the clients use the credentials of these options, if they have changed.
 
-        A key, certificate or account that cannot be used changes nothing for its client.
+        If a key, certificate or account cannot be used, its client keeps the old one.
 
         Returns:
             A sentence for each client.
@@ -55,7 +55,7 @@ class Renewal:
         client = self._clients[platform]
         try:
             if isinstance(client, ApnsClient):
-                team = options.team_id or self._team  # a certificate has none
+                team = options.team_id or self._team  # a certificate has no team id
                 if self._team is not None and team != self._team:
                     raise BadInput("--team-id cannot change while the command runs")
                 auth, sandbox = options.apns_auth(), self._clients.sandbox
@@ -73,7 +73,7 @@ class Renewal:
 
 
 def _digest(options: ClientOptions, platform: str) -> bytes:
-    """Tells whether the options of a platform's credentials, or the files that they name, have changed."""
+    """A hash of the options for a platform's credentials, and of the files that they name; it differs after a change."""
     digest = hashlib.sha256()
     for name in _CREDENTIALS[platform]:
         value = getattr(options, name)

@@ -1,4 +1,4 @@
-"""The common plan of a campaign's processes: clients, and the factory of pushes."""
+"""The common plan of a campaign's processes: clients and template."""
 
 from __future__ import annotations
 
@@ -24,11 +24,10 @@ from .sending import SendingOptions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPlan:
-    """The plan for sending an audience, by one process or by each of several.
+    """The plan for sending an audience, in one process or in each of several.
 
-    `template`: what makes the pushes. `audience`: a path or a URL.
-    `audience_state`: see `Audience`. `journals`: None for a run that keeps none. `results_raw`:
-    see `csv_row`. `sample`, `duplicates`: as in `Rows`.
+    `template`: makes the pushes. `audience`: a path or a URL. `audience_state`: see `Audience`. `journals`: None for a run
+    without journals. `results_raw`: see `csv_row`. `sample`, `duplicates`: as in `Rows`.
     """
 
     clients: Clients
@@ -44,7 +43,7 @@ class RunPlan:
     duplicates: Duplicates | None = None
 
     def rows(self, source: Audience, shard: Shard) -> Rows:
-        """The pushes of a part of the rows. Raises `BadInput` for columns that cannot be used."""
+        """The pushes of a part of the rows. Raises `BadInput` for invalid columns."""
         return self.template.rows(*(source, nowhere, shard), sample=self.sample, duplicates=self.duplicates)
 
     def send(
@@ -57,7 +56,7 @@ class RunPlan:
         shared: Mapping[str, Shared] | None = None,
         parent: Supervisor | None = None,
     ) -> ExitReport:
-        """Send one part. `ready`: called when nothing can go wrong any more but the sending."""
+        """Send one part. `ready`: called when everything has been checked, directly before sending."""
         if source.state != self.audience_state and self.audience_state is not None:
             raise BadInput(f"{source.name} was changed while the processes started; nothing was sent")
         journals = self.journals
@@ -87,5 +86,5 @@ class RunPlan:
 
 
 def nowhere(*bad: object) -> None:
-    """Takes bad rows before there is a report."""
+    """Ignore bad rows, before there is a report."""
     raise AssertionError("no row is read before there is a report")

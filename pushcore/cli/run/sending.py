@@ -1,4 +1,4 @@
-"""Rate and retries: the options of the section Sending, as settings of the engine."""
+"""The options of the section Sending (rate, retries, window) as settings of the engine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ...errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendingOptions:
-    """The options' values. Raises `BadInput` when one of them cannot work."""
+    """The values of the options. Raises `BadInput` if one of them is invalid."""
 
     retry: Literal["none", "report", "resend"] = "report"
     max_age: float | None = None
@@ -25,7 +25,7 @@ class SendingOptions:
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> SendingOptions:
-        """Those among a command's options that are meant here, taken out of `options`."""
+        """From a command's options; the values are removed from `options`."""
         return cls(
             **{option.name: options.pop(option.name) for option in fields(cls) if option.name in options}
         )
@@ -54,10 +54,10 @@ class SendingOptions:
 
     @property
     def unlimited(self) -> bool:
-        """Whether even FCM's own limit is switched off, which must be seen."""
+        """Whether FCM's own limit is disabled, too, so that a warning is needed."""
         limit = self.limit()
         return limit is not None and limit.unlimited
 
 
 UNLIMITED = f"no limit on the rate (--rate none); a project of FCM has {FCM_RATE.pushes:,.0f} a minute"
-"""What to say then."""
+"""The warning about a disabled limit."""

@@ -290,7 +290,7 @@ def test_without_a_command_it_says_what_there_is(capsys: pytest.CaptureFixture[s
     assert main([]) == 2
     assert "send" in capsys.readouterr().err
     assert main(["--version"]) == 0
-    assert main(["send", "--help"]) == 0
+    assert main(["send", "--help-all"]) == 0
     assert "Exit status:" in capsys.readouterr().out
 
 

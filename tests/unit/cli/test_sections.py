@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import click
 import pytest
@@ -78,13 +79,81 @@ def test_options_that_are_added_stand_in_their_order() -> None:
     ],
 )
 def test_help_has_sections(command: str, sections: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([command, "--help"]) == 0
+    found = cli.commands[command]
+    assert main([command, "--help-all" if isinstance(found, Command) and found.brief else "--help"]) == 0
     said = capsys.readouterr().out
-    found = re.findall(r"^([A-Z][A-Za-z ]+):$", said, re.MULTILINE)
-    assert [each for each in found if each != "Exit status"] == sections
+    titles = re.findall(r"^([A-Z][A-Za-z ]+):$", said, re.MULTILINE)
+    assert [each for each in titles if each != "Exit status"] == sections
     assert "--help" in said.rpartition("Others:")[2]
-    options = {name for each in cli.commands[command].params for name in each.opts if name.startswith("--")}
+    options = {name for each in found.params for name in each.opts if name.startswith("--")}
     assert options <= set(re.findall(r"--[a-z0-9-]+", said))
+
+
+@command(help="A command.\n\n\f\b\nExit status:\n  0  done")
+@_first("--one", metavar="N", help="The first.")
+@_first("--two", rare=True, metavar="N", help="The second.")
+@_second("--three", rare=True, metavar="N", help="The third.")
+@_second("--four", rare=True, metavar="N", help="The fourth.")
+def with_rare_options(**values: object) -> None:
+    """Says what it was given."""
+    click.echo(values)
+
+
+def test_help_leaves_out_rare_options_and_the_text_after_a_form_feed() -> None:
+    said = CliRunner().invoke(with_rare_options, ["--help"]).output
+    assert re.findall(r"--[a-z-]+", said) == ["--one", "--help-all", "--help"]
+    assert "Second:" not in said
+    assert "Exit status" not in said
+
+
+@pytest.mark.parametrize("arguments", [["--help-all"], ["--two", "2", "--help-all"]], ids=["alone", "last"])
+def test_the_complete_help_has_everything(arguments: list[str]) -> None:
+    done = CliRunner().invoke(with_rare_options, arguments)
+    assert done.exit_code == 0
+    assert re.findall(r"--[a-z-]+", done.output) == [
+        "--one",
+        "--two",
+        "--three",
+        "--four",
+        "--help-all",
+        "--help",
+    ]
+    assert "  Exit status:\n    0  done\n" in done.output
+
+
+def test_two_rare_options_are_shown() -> None:
+    @command(help="A command.\n\n\f\b\nExit status:\n  0  done")
+    @_first("--one", rare=True, metavar="N", help="The first.")
+    @_first("--two", rare=True, metavar="N", help="The second.")
+    def made(**values: object) -> None:
+        """Nothing."""
+
+    said = CliRunner().invoke(made, ["--help"]).output
+    assert re.findall(r"--[a-z-]+", said) == ["--one", "--two", "--help"]
+    assert "  Exit status:\n    0  done\n" in said
+
+
+def test_the_complete_help_is_no_setting() -> None:
+    done = CliRunner(env={"PUSHCORE_HELP_ALL": "1"}).invoke(with_rare_options, ["--one", "1"])
+    assert done.output == "{'one': '1', 'two': None, 'three': None, 'four': None}\n"
+
+
+def paths(group: click.Group = cli, *above: str) -> Iterator[tuple[str, ...]]:
+    for name, each in sorted(group.commands.items()):
+        yield *above, name
+        if isinstance(each, click.Group):
+            yield from paths(each, *above, name)
+
+
+@pytest.mark.parametrize("words", [(), *paths()], ids=" ".join)
+def test_help_fits_one_screen(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main([*words, "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) < 50
+    assert max(map(len, lines)) <= 80
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e400", "-1", "0"])
