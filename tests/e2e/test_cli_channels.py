@@ -97,7 +97,7 @@ async def test_no_response(certs: Certificates) -> None:
 
 @pytest.mark.parametrize("name", ["create", "list", "show", "delete", "broadcast"])
 async def test_help(name: str) -> None:
-    status, out, _ = await run("channels", name, "--help")
+    status, out, _ = await run("channels", name, "--help-all")
     assert status == 0
     assert "Exit status:" in out
     assert "--apns-key FILE" in out
