@@ -36,6 +36,7 @@ def test_a_machine_without_either_tool_measures_nothing(monkeypatch: pytest.Monk
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(480)  # valgrind takes fifty times as long as the program
 @pytest.mark.skipif(
     instructions.why_not() is not None, reason="valgrind is missing: Debian's package valgrind"
 )
