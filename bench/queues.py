@@ -120,9 +120,8 @@ def _workers(console: Console, name: str, rows: int, chunk: int, runs: int) -> d
     others = []
     for number in range(1, runs + 1):
         with console.status(f"workers on {name}, run {number} of {runs}"):
-            for workers in (
-                (1, 2) if number % 2 else (2, 1)
-            ):  # so that what gets slower meanwhile favours neither
+            # So that what gets slower meanwhile favours neither.
+            for workers in (1, 2) if number % 2 else (2, 1):
                 told = _campaign(name, rows, chunk, workers, loops)
                 rates[workers].append(told["rate"])
                 if workers == 2:

@@ -55,9 +55,8 @@ class ProviderTokens:
         if scheme.lower() != b"bearer":
             return None
         token = self._verified.get(text)
-        if (
-            token is None or self._registry.key(token.key.key_id) is not token.key
-        ):  # new, or its key was replaced
+        # New, or its key was replaced.
+        if token is None or self._registry.key(token.key.key_id) is not token.key:
             self._verified.pop(text, None)
             token = self._verify(text)
             if token is not None:

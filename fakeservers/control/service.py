@@ -102,9 +102,8 @@ class ControlService:
     ) -> Answered:
         """Requests that match the filters, newest first."""
         matching = self._matching(service, token, topic, since, until)
-        matching.sort(
-            key=lambda row: row[1].time, reverse=True
-        )  # stable: of two with the same time the later is first
+        # Stable: of two with the same time the later is first.
+        matching.sort(key=lambda row: row[1].time, reverse=True)
         page = [record(name, received) for name, received in matching[offset : offset + limit]]
         return {"received": page, "matching": len(matching)}
 

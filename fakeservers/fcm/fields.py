@@ -222,9 +222,8 @@ def list_of(inner: Parser) -> Parser:
         if not isinstance(value, list):
             if not isinstance(value, dict):
                 inner(value, f"{where}[0]", violations)
-            _complain(
-                violations, where, "repeated field", "Expected a list"
-            )  # [M]: the kind of violation is assumed
+            # [M]: the kind of violation is assumed.
+            _complain(violations, where, "repeated field", "Expected a list")
             return []
         return [inner(item, f"{where}[{index}]", violations) for index, item in enumerate(value)]
 

@@ -182,9 +182,8 @@ class GoogleConnection(Nghttp2Connection):
             data += h2.data_to_send()
         if self._pings_owed:
             if self._policy.ping and h2.want_read:
-                data += (
-                    PING * self._pings_owed
-                )  # libnghttp2 does not mind an ACK of a PING that it has not sent
+                # libnghttp2 does not mind an ACK of a PING that it has not sent.
+                data += PING * self._pings_owed
             self._pings_owed = 0
         return data
 

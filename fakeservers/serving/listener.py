@@ -230,9 +230,8 @@ class PlainConnection(asyncio.Protocol):
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(
-            asyncio.Transport, transport
-        )  # uvloop's transport is a Transport by its methods alone
+        # uvloop's transport is a Transport by its methods alone.
+        self._transport = cast(asyncio.Transport, transport)
         self._plain.add(self)
 
     def data_received(self, data: bytes) -> None:

@@ -57,9 +57,8 @@ class RedirectingProxy:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.sleep(
-            0
-        )  # aborted transports close in the loop's next iteration, and the loop may end now
+        # Aborted transports close in the loop's next iteration, and the loop may end now.
+        await asyncio.sleep(0)
 
     @property
     def url(self) -> str:

@@ -79,9 +79,8 @@ class WireConnection(DelayedConnection):
         self._out = Outgoing(None)
         self._incoming = Incoming(server.limits.max_header_list)
         self._streams: dict[int, Stream] = {}
-        self._forgotten: set[int] = (
-            set()
-        )  # never answered; their streams stay open and count against the limit
+        # Never answered; their streams stay open and count against the limit.
+        self._forgotten: set[int] = set()
         self._highest = 0
         self._last: int | None = None  # after our GOAWAY
         self._reset_limit = ResetLimit(*server.limits.resets)

@@ -226,9 +226,8 @@ class ApnsRequestBuilder:
             if len(self._kinds) >= MAX_KINDS:
                 self._kinds.clear()
             template_and_limit = self._kinds[key] = self._new_kind(*key)
-            for text in _doubts(
-                push
-            ):  # about the first of its kind: a check of every push would cost too much
+            # About the first of its kind: a check of every push would cost too much.
+            for text in _doubts(push):
                 warn_once(f"a payload for APNs: {text}")
         return (*key, environment, *template_and_limit)
 

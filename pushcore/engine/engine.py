@@ -243,9 +243,8 @@ class PushEngine(Generic[P_contra]):
         self._open = False
         try:
             await self._end_runs()
-            async with (
-                contextlib.AsyncExitStack() as stack
-            ):  # each is closed even if we are cancelled meanwhile
+            # Each is closed even if we are cancelled meanwhile.
+            async with contextlib.AsyncExitStack() as stack:
                 for client in reversed(self._opened):
                     stack.push_async_callback(self._close_client, client)
             self._loop = None

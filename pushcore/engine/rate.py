@@ -175,9 +175,8 @@ class RateLimiter:
         missing = 1.0 - self._left
         if missing <= 0:
             return opens - now
-        counted_to = max(
-            self._at, opens
-        )  # another process may have counted up to there, or taken what a closed gate left
+        # Another process may have counted up to there, or taken what a closed gate left.
+        counted_to = max(self._at, opens)
         return counted_to - now + missing / self._rate_at(opens) + _ROUNDING
 
     def close(self, until: float, now: float) -> None:

@@ -169,9 +169,8 @@ class FcmRequestBuilder:
                         check_one_target(push)
                     else:
                         if len(token) < 23 or (token[22] != ":" and token[11] != ":"):
-                            check_token(
-                                token
-                            )  # another form than that of today's tokens and of the first ones
+                            # Another form than that of today's tokens and of the first ones.
+                            check_token(token)
                         message["token"] = token
                     data = push.data
                     if data is not None:

@@ -64,9 +64,8 @@ def create_app(config: GatewayConfig) -> Starlette:
         lifespan=lifespan,
         exception_handlers={HTTPException: _http_problem},
     )
-    app.router.redirect_slashes = (
-        False  # behind a proxy it would redirect to another scheme, and not each client follows
-    )
+    # Behind a proxy a redirect would name another scheme, and not every client follows one.
+    app.router.redirect_slashes = False
     app.state.gateway = gateway
     return app
 

@@ -312,9 +312,8 @@ class Pool:
             connection = link.connection
             if connection.state is ConnectionState.OPEN:
                 open_links += 1
-                throttled = (
-                    connection.throttled and self._request_limit != 1
-                )  # one at a time is all that it takes
+                # A server that takes one request a connection allows one stream for that reason.
+                throttled = connection.throttled and self._request_limit != 1
                 if connection.probing or (throttled and not connection.unresponsive):
                     return
         room = min(self._max_connections - open_links, 2 * self._max_connections - len(self.links))

@@ -27,11 +27,12 @@ STATUS_BY_BYTE: Final[list[int]] = [0] * 256
 """The status for each first byte of a header block; `LITERAL` if `read_status` is needed, 0 if it is not a status."""
 for _index, _status in enumerate((200, 204, 206, 304, 400, 404, 500), start=8):
     STATUS_BY_BYTE[0x80 | _index] = _status
+    # With indexing, without, and never indexed (RFC 7541, section 6.2).
     for _representation in (
         0x40,
         0x00,
         0x10,
-    ):  # with indexing, without, and never indexed (RFC 7541, section 6.2)
+    ):
         STATUS_BY_BYTE[_representation | _index] = LITERAL
 
 _STATUS_BY_STRING: Final[dict[bytes, int]] = {}

@@ -194,9 +194,8 @@ class ApnsCertificate:
                 f"{name} is not PKCS#12; expected a .p12 file with a certificate and its key"
             )
         given = _to_bytes(password)
-        if (
-            given is not None and b"\0" in given
-        ):  # OpenSSL's binding would panic on it, and print the passphrase
+        # OpenSSL's binding would panic on it, and print the passphrase.
+        if given is not None and b"\0" in given:
             raise ConfigurationError(f"{name}: the passphrase has a NUL character in it; is it UTF-16?")
         # Without a passphrase a file may be protected by none or by the empty one (RFC 7292, appendix B).
         for passphrase in (None, b"") if given is None else (given,):

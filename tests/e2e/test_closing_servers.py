@@ -24,6 +24,16 @@ STREAMS = 100
 PUSHES = 500
 
 
+def answer_ended(peer: h.HonestServer, most: int | None = None) -> list[bytes]:
+    """Accept the requests that have come whole, so many at most; their paths."""
+    ended = [stream_id for stream_id, request in peer.requests.items() if request.ended][:most]
+    paths = []
+    for stream_id in ended:
+        paths.append(dict(peer.requests.pop(stream_id).fields)[b":path"])
+        peer.answer(stream_id)
+    return paths
+
+
 @pytest.mark.parametrize("cut", [False, True], ids=["close_notify", "a TCP reset"])
 async def test_requests_that_a_closing_connection_did_not_process_are_sent_on_another(
     http2: str, certs: Certificates, monkeypatch: pytest.MonkeyPatch, cut: bool
@@ -41,12 +51,9 @@ async def test_requests_that_a_closing_connection_did_not_process_are_sent_on_an
             if not data:
                 return
             peer.receive(data)
-            for stream_id, request in list(peer.requests.items()):
-                if request.ended and responses < STREAMS:
-                    responses += 1
-                    requests[dict(request.fields)[b":path"]] += 1
-                    peer.answer(stream_id)
-                    del peer.requests[stream_id]
+            for path in answer_ended(peer, STREAMS - responses):
+                responses += 1
+                requests[path] += 1
             writer.write(peer.h2.data_to_send())
         if cut:
             reset(writer)
@@ -153,10 +160,7 @@ async def test_connections_that_were_closed_when_nothing_waited_say_nothing_abou
         writer.write(peer.h2.data_to_send())
         while data := await reader.read(65_536):
             peer.receive(data)
-            for stream_id, request in list(peer.requests.items()):
-                if request.ended:
-                    peer.answer(stream_id)
-                    del peer.requests[stream_id]
+            answer_ended(peer)
             writer.write(peer.h2.data_to_send())
             if peer.h2.highest_inbound_stream_id and server.accepted < 4:
                 writer.close()

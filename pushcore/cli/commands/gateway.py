@@ -130,9 +130,8 @@ def _announce(host: str, port: int) -> None:
 
 def _log_to_stderr() -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
-    logging.getLogger("uvicorn").setLevel(
-        logging.CRITICAL
-    )  # warnings about invalid requests, and errors that this command prints itself
+    # Warnings about invalid requests, and errors that this command prints itself.
+    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
 
 
 # --- the demo ---------------------------------------------------------------------------------------------------------

@@ -326,9 +326,8 @@ class ChildProcesses:
 
     def _on_message(self, child: ChildProcess, message: dict[str, Any]) -> None:
         for text in message.get("said", ()):
-            if (
-                text not in self._said and len(self._said) < MAX_COMPLAINTS
-            ):  # each of them has the same to say
+            # Each of them has the same to say.
+            if text not in self._said and len(self._said) < MAX_COMPLAINTS:
                 self._said.add(text)
                 say(text)
         child.ready = child.ready or "ready" in message

@@ -174,9 +174,8 @@ class SealedTokens:
         flags = _KINDS.index(device.kind) | form << _FORM_SHIFT
         if device.environment == "sandbox":
             flags |= _SANDBOX
-        padding = (
-            -(10 + _DIGEST + len(body)) % 3
-        )  # with its three bytes, the content has 2 more than a multiple of 3
+        # With its three bytes, the content has 2 more than a multiple of 3.
+        padding = -(10 + _DIGEST + len(body)) % 3
         head = bytes((flags, spare << 2 | padding, colon))
         return f"{PREFIX}{self._seal.seal(head + _app_digest(device.app, device.topic) + body + bytes(padding))}{SUFFIX}"
 

@@ -224,9 +224,8 @@ def result_json(result: Result, ref: str | None = None) -> dict[str, Any]:
     """The JSON of a result, without the push: the caller knows it, by its place or its `ref`."""
     if result.verdict is ACCEPTED:
         push = result.push
-        id = (
-            push.apns_id if type(push) is Notification else result.id
-        )  # the one that was sent, see `_to_apns`
+        # The one that was sent, see `_to_apns`.
+        id = push.apns_id if type(push) is Notification else result.id
         answer: dict[str, Any] = {"verdict": "ACCEPTED", "status": 200, "id": id or result.id}
     else:
         answer = result.to_dict()

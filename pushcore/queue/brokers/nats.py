@@ -416,9 +416,8 @@ class NatsQueue:
             raise QueueRefused(f"{self._name} does not permit this") from None
         except (TimeoutError, nats_errors.Error, js_errors.Error, OSError) as error:
             why = self._connection.last_error
-            if (
-                why is not heard and _NOT_ALLOWED in str(why).lower()
-            ):  # never a valid response to these requests
+            # Never a valid response to these requests.
+            if why is not heard and _NOT_ALLOWED in str(why).lower():
                 raise QueueRefused(f"{self._name} does not permit this ({str(why)[:200]})") from None
             raise QueueUnavailable(f"{self._name} cannot be reached ({type(error).__name__})") from None
 
