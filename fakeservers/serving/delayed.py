@@ -21,9 +21,8 @@ class DelayedConnection(FaultyConnection):
 
     def __init__(self, latency: Latency) -> None:
         self._latency = latency
-        self._due: list[
-            tuple[float, int, Sequence[Answer], float]
-        ] = []  # a heap, by due time, then by order of requests
+        # A heap, by due time, then by order of requests.
+        self._due: list[tuple[float, int, Sequence[Answer], float]] = []
         self._order = count()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0

@@ -205,18 +205,16 @@ class HeaderEncoder:
         """The value of `authorization` in every request of this connection; change it with `authorize`."""
         self._table: deque[Field] = deque()  # newest first, as indices count
         self._table_size = 0
-        self._first: dict[
-            Field, int
-        ] = {}  # each entry's number in order of insertion; index = newest - number
+        # Each entry's number in order of insertion; index = newest - number.
+        self._first: dict[Field, int] = {}
         self._live: set[Field] = set()
         self._live_size = 0
         self.list_limit = UNLIMITED
         """The largest header list that the peer accepts. Blocks of nearly this size are never in `blocks`."""
         self.blocks: dict[HeaderTemplate, EncodedTemplate] = {}
         """Blocks that can be sent without a change of the table. If a template is not here, call `build`."""
-        self._names: dict[
-            bytes, bytes
-        ] = {}  # what a literal with this name begins with, until the table changes
+        # What a literal with this name begins with, until the table changes.
+        self._names: dict[bytes, bytes] = {}
         self._pending_sizes: list[int] = []
 
     def authorize(self, value: bytes) -> None:

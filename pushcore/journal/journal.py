@@ -90,9 +90,8 @@ class Journal:
         self._unknown = unknown
         self._zone, self._left = rest.zone, rest.left
         self._last = 0
-        self._plain: dict[
-            type, int
-        ] = {}  # by class of pushes that have been seen: what it is to be accepted at once
+        # By the class of pushes that have been seen: what it is to be accepted at once.
+        self._plain: dict[type, int] = {}
         self._closed = False
         self._writer = JournalWriter(store, campaign, run, rest, clock)
         self._put = self._writer.records.append
