@@ -33,6 +33,7 @@ def install(program: Program, folder: str = "rivals") -> list[str]:
     """The command that runs a program; what it needs is installed if it is not yet.
 
     A file `sending` in the program's language, in the same folder, is a part of the program.
+    The environment is called as the file without its suffix: two programs of one folder need two names.
 
     Args:
         program: what to run.

@@ -41,8 +41,8 @@ class Sdk:
     install: tuple[str, ...]
 
 
-NODE: Final = Sdk(PROGRAMS / "sdk.mjs", ("expo-server-sdk@7.2.0",))
-PYTHON: Final = Sdk(PROGRAMS / "sdk.py", ("exponent-server-sdk==2.2.0",))
+NODE: Final = Sdk(PROGRAMS / "node_sdk.mjs", ("expo-server-sdk@7.2.0",))
+PYTHON: Final = Sdk(PROGRAMS / "py_sdk.py", ("exponent-server-sdk==2.2.0",))
 with_sdks = pytest.mark.parametrize(
     "sdk",
     [
