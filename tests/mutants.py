@@ -62,7 +62,7 @@ MODULES: Final = {
     ),
     "pushcore/journal/format.py": ("tests/unit/journal/test_format.py", "tests/unit/journal/test_journal.py"),
     "pushcore/engine/retry.py": ("tests/unit/engine/test_retry.py",),
-    "pushcore/engine/rate.py": ("tests/unit/engine/test_rate.py",),
+    "pushcore/engine/rate.py": ("tests/unit/engine/test_rate.py", "tests/unit/engine/test_rate_bounds.py"),
     "pushcore/engine/breaker.py": ("tests/unit/engine/test_breaker.py",),
     "pushcore/latency.py": ("tests/unit/test_latency.py",),
 }
@@ -305,6 +305,8 @@ def main() -> int:
     parser.add_argument("--outcomes", type=Path, metavar="FILE", help="where a later run continues")
     parser.add_argument("modules", nargs="*", default=list(MODULES), metavar="MODULE")
     options = parser.parse_args()
+    if unknown := [module for module in options.modules if module not in MODULES]:
+        parser.error(f"not mutated: {', '.join(unknown)}; these are: {', '.join(MODULES)}")
     groups: dict[tuple[str, ...], list[Mutant]] = {}
     for module in options.modules:
         groups.setdefault(MODULES[module], []).extend(mutants(module))

@@ -245,11 +245,8 @@ class RateLimiter:
         return min(max((now - self._ramp_from) / self._ramp, 0.0), 1.0)
 
     def _rate_at(self, now: float) -> float:
-        if self._ramp == 0 or self._ramp_from == -math.inf:
-            return self._full
-        return max(
-            self._full * (START + (1 - START) * self._ramp_progress(now)), min(self._full, START_LEAST)
-        )
+        risen = self._full * (START + (1 - START) * self._ramp_progress(now))
+        return max(risen, min(self._full, START_LEAST))
 
     def _burst_limit(self, now: float) -> float:
         return max(1.0, self._rate_at(now) * BURST)

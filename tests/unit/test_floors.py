@@ -6,6 +6,8 @@ import ast
 import json
 import re
 
+import pytest
+
 from tests import mutants, rooms
 
 FOUND = {"pushcore": (9, 10, 19, 20), "pushcore/http2": (5, 5, 1, 3)}
@@ -43,3 +45,12 @@ def test_explained_mutants_are_of_code_that_exists() -> None:
         assert module in mutants.MODULES
         assert before in ast.unparse(ast.parse((mutants.ROOT / module).read_text())), change
         assert len(reason.split()) > 3
+
+
+def test_a_module_without_mutants_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["mutants", "pushcore/latency.py", "pushcore/x.py"])
+    with pytest.raises(SystemExit, match="2"):
+        mutants.main()
+    assert "not mutated: pushcore/x.py; these are: pushcore/" in capsys.readouterr().err
