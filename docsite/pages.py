@@ -5,6 +5,7 @@ from __future__ import annotations
 from docsite.commands import commands, fake_commands
 from docsite.examples import examples
 from docsite.http import control_port, gateway
+from docsite.messages import messages_page
 from docsite.reference import api_pages
 from docsite.tables import fates
 from docsite.troubleshooting import errors_page, reason_pages
@@ -16,6 +17,7 @@ def generated() -> dict[str, str]:
         **api_pages(),
         **reason_pages(),
         "troubleshooting/errors": errors_page(),
+        "troubleshooting/messages": messages_page(),
         "guides/examples": examples(),
         "reference/commands": commands(),
         "reference/fakeservers-command": fake_commands(),

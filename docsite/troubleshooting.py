@@ -6,29 +6,44 @@ import ast
 import inspect
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import pushcore
 from docsite.markdown import table
+from pushcore.apns.reasons import CHANNEL_REASONS as CHANNELS
 from pushcore.apns.reasons import REASONS as APNS
 from pushcore.fcm.errors import REASONS as FCM
+from pushcore.fcm.errors import SUSPECT_TOKEN
+from pushcore.fcm.instance_id import REASONS as INSTANCE_ID
 from pushcore.fcm.legacy_errors import REASONS as LEGACY
-from pushcore.reasons import Reason, Verdict
+from pushcore.reasons import UNEXPECTED, Reason, Verdict
 
 PACKAGE: Final = Path(pushcore.__file__).parent
 
 
 def reason_pages() -> dict[str, str]:
     """A page for each interface of a provider, and one heading for each reason, so that each has an address."""
+    suspect = replace(SUSPECT_TOKEN, name=SUSPECT_TOKEN.stored or "")
+    fcm = (*FCM.values(), suspect, UNEXPECTED)
     return {
-        "troubleshooting/apns": _page("APNs", "APNs", APNS.values()),
-        "troubleshooting/fcm": _page("FCM", "FCM's HTTP v1 API and Google's token endpoint", FCM.values()),
+        "troubleshooting/apns": _page("APNs", "APNs", (*APNS.values(), UNEXPECTED)),
+        "troubleshooting/fcm": _page("FCM", "FCM's HTTP v1 API and Google's token endpoint", fcm),
+        "troubleshooting/channels": _page(
+            "APNs' channels", "APNs for channels and broadcasts", CHANNELS.values(), retried=False
+        ),
+        "troubleshooting/instance-id": _page(
+            "the instance-id API",
+            "Google's API of subscriptions to topics, for each device",
+            INSTANCE_ID.values(),
+            retried=False,
+        ),
         "troubleshooting/legacy": _page("FCM's legacy API", "servers of FCM's legacy API", LEGACY.values()),
     }
 
 
-def _page(title: str, whose: str, rows: Iterable[Reason]) -> str:
+def _page(title: str, whose: str, rows: Iterable[Reason], *, retried: bool = True) -> str:
     parts = [
         f"# Reasons of {title}\n",
         f"The reasons of {whose}, with meaning and advice. A reason is `Result.reason`, and the column",
@@ -37,7 +52,7 @@ def _page(title: str, whose: str, rows: Iterable[Reason]) -> str:
     for row in rows:
         parts.append(f"## {row.name}\n")
         parts.append(f"{row.advice}\n")
-        parts.append(_facts(row))
+        parts.append(_facts(row, retried))
         if row.if_all:
             parts.append(
                 f"If most pushes are rejected with this reason: {row.if_all[0].lower()}{row.if_all[1:].rstrip('.')}.\n"
@@ -51,9 +66,10 @@ def _page(title: str, whose: str, rows: Iterable[Reason]) -> str:
     return "\n".join(parts)
 
 
-def _facts(row: Reason) -> str:
+def _facts(row: Reason, retried: bool) -> str:
     status = f"Status {row.status}" if row.status else "Any status"
-    retry = "not retried" if row.wait is None else f"retried after {row.wait:g} s, or when the provider says"
+    again = retried and row.wait is not None
+    retry = f"retried after {row.wait:g} s, or when the provider says" if again else "not retried"
     return f"{status} · `{row.verdict.name}` · the {row.blame} is to blame · {retry}\n"
 
 
@@ -88,7 +104,7 @@ def errors_page() -> str:
         error = getattr(pushcore, name, None)
         about = (inspect.getdoc(error) or "").split("\n\n")[0] if error is not None else _ABOUT[name]
         parts += [f"## {name}\n", f"{about}\n"]
-        parts += [f"- {_literal(sentence)} (`{where}`)" for sentence, where in sorted(set(sentences[name]))]
+        parts += [f"- {literal(sentence)} (`{where}`)" for sentence, where in sorted(set(sentences[name]))]
         parts.append("")
     return "\n".join(parts)
 
@@ -129,7 +145,7 @@ def text_of(node: ast.expr) -> str | None:
     return None
 
 
-def _literal(sentence: str) -> str:
+def literal(sentence: str) -> str:
     text = " ".join(sentence.split())
     fence = "``" if "`" in text else "`"
     return f"{fence} {text} {fence}" if fence == "``" else f"`{text}`"

@@ -20,9 +20,11 @@ from docsite.__main__ import LOADED, build, navigation
 from docsite.pages import generated
 from docsite.reference import api_pages
 from fakeservers.apns.fates import CODES
+from pushcore.apns.reasons import CHANNEL_REASONS as CHANNELS
 from pushcore.apns.reasons import REASONS as APNS
 from pushcore.cli.main import cli
 from pushcore.fcm.errors import REASONS as FCM
+from pushcore.reasons import words
 from tests.fakeservers.browser import browser as browser
 from tests.fakeservers.browser import look, needs_browser, take_picture, until
 
@@ -50,9 +52,13 @@ def pages() -> dict[str, str]:
 
 
 def test_every_reason_and_fate_has_its_place(pages: dict[str, str]) -> None:
-    for page, reasons in (("apns", APNS), ("fcm", FCM)):
-        headings = re.findall(r"^## (\w+)$", pages[f"troubleshooting/{page}"], re.MULTILINE)
-        assert [name for name in reasons if name not in headings] == []
+    everywhere = set()
+    for page in ("apns", "fcm", "channels", "instance-id", "legacy"):
+        headings = re.findall(r"^## (.+)$", pages[f"troubleshooting/{page}"], re.MULTILINE)
+        assert len(headings) == len(set(headings)), page
+        everywhere.update(headings)
+    assert words() - everywhere == set()
+    for page, reasons in (("apns", APNS), ("fcm", FCM), ("channels", CHANNELS)):
         assert all(row.advice in pages[f"troubleshooting/{page}"] for row in reasons.values())
     assert all(f"| `{fate}` |" in pages["reference/fates"] for fate in CODES.values())
 

@@ -1,0 +1,114 @@
+"""The troubleshooting page of sentences that are no exception by themselves: out of the source of pushcore and of the fakes."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import fakeservers
+import pushcore
+from docsite.troubleshooting import literal, raised, text_of
+
+SECTIONS: Final = {
+    "log": "Log lines",
+    "cli": "Commands",
+    "audience": "Audiences",
+    "payloads": "Payloads",
+    "models": "Tokens and messages",
+    "apns": "Requests to APNs",
+    "fcm": "Requests to FCM",
+    "auth": "Credentials",
+    "engine": "Runs",
+    "http2": "Connections",
+    "journal": "Journals",
+    "queue": "Campaigns on a queue",
+    "gateway": "The gateway",
+    "": "In several places",
+    "fakeservers": "The fake servers",
+}
+"""Each part of pushcore, and the heading of its messages."""
+
+LOGGED: Final = {"log.info", "log.warning", "log.error", "log.exception", "logger.warning", "warn_once"}
+SILENT: Final = {
+    *("execute", "executemany", "executescript", "compile", "search", "fullmatch", "partition"),
+    *("option", "argument", "command", "group", "add_argument", "create_task", "ArgumentParser", "FastAPI"),
+    *("Field", "MetricFamily", "GaugeMetricFamily", "CounterMetricFamily", "Counter", "Histogram", "Reason"),
+    *("NewType", "TypeVar", "cast", "DemoDevice", "_get", "_post"),
+}
+"""Calls whose texts are patterns, SQL, help or tables of other pages."""
+
+FORMATTED: Final = re.compile(r"%(?:\.\d+)?[sdrf]")
+"""What varies in a log line."""
+
+NAMES: Final = re.compile(r"[A-Z]{2,}|APNs|Android|Expo|Correct the|Unregistered,")
+"""How a message may begin, beside a small letter; help and titles begin with another capital."""
+
+NO_SENTENCE: Final = re.compile(
+    r"(?:select|insert|create table|create index|update|pragma|begin immediate|default-src)\s"
+)
+
+
+def messages_page() -> str:
+    """Each sentence once for each file, under the heading of its part."""
+    lines: dict[str, set[str]] = defaultdict(set)
+    for package in (pushcore, fakeservers):
+        root = Path(package.__file__ or "").parent
+        for file in sorted(root.rglob("*.py")):
+            where = file.relative_to(root.parent)
+            for logged, sentence in messages(file):
+                part = "fakeservers" if package is fakeservers else where.parts[1]
+                key = "log" if logged and package is pushcore else part if part in SECTIONS else ""
+                lines[key].add(f"- {literal(sentence)} (`{where.as_posix()}`)")
+    parts = [
+        "# Messages\n",
+        "Sentences that are not in [Errors](errors.md), and parts of sentences: a command prints them, a program logs them, or they",
+        "are the `detail` of a result or of a response. `…` stands for what varies: search for words that do not vary.\n",
+    ]
+    for key, heading in SECTIONS.items():
+        parts += [f"## {heading}\n", *sorted(lines[key]), ""]
+    return "\n".join(parts)
+
+
+def messages(file: Path) -> Iterator[tuple[bool, str]]:
+    """Each sentence of this file that an exception of the page of errors does not begin with, and whether it is logged."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    known = {sentence for _, sentence in raised(file)}
+    for node, calls in _texts(tree, ()):
+        text = text_of(node) or ""
+        logged = not LOGGED.isdisjoint(calls)
+        sentence = " ".join((FORMATTED.sub("…", text) if logged else text).split())
+        if text in known or not SILENT.isdisjoint(calls):
+            continue
+        words = re.findall("[a-z]{2,}", sentence)
+        if words if logged else len(words) > 2 and is_sentence(sentence, file):
+            yield logged, sentence
+
+
+def is_sentence(text: str, file: Path) -> bool:
+    """Whether a message is made of this text, which is no pattern, SQL, help or title. Google's sentences begin with capitals."""
+    begins = not text[:1].isupper() or NAMES.match(text) or file.parent.name in {"responses", "fcm"}
+    return bool(begins) and " " in text and len(text) < 400 and not NO_SENTENCE.match(text)
+
+
+def _texts(node: ast.AST, calls: tuple[str, ...]) -> Iterator[tuple[ast.expr, tuple[str, ...]]]:
+    """Each text below this node that is no docstring, with the names of the calls around it."""
+    if isinstance(node, ast.Call):
+        calls = (*calls, *_names_of(node.func))
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return
+    if isinstance(node, ast.BinOp | ast.JoinedStr | ast.Constant) and text_of(node) is not None:
+        yield node, calls
+        return
+    for child in ast.iter_child_nodes(node):
+        yield from _texts(child, calls)
+
+
+def _names_of(called: ast.expr) -> tuple[str, ...]:
+    """A function's name, and of a method also the name with its object."""
+    if isinstance(called, ast.Attribute):
+        return called.attr, f"{getattr(called.value, 'id', '')}.{called.attr}"
+    return (getattr(called, "id", ""),)

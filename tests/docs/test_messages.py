@@ -1,0 +1,120 @@
+"""What a user sees is found in the troubleshooting pages, by the words of it that do not vary."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from docsite.messages import messages, messages_page
+from docsite.troubleshooting import errors_page
+from fakeservers.apns.registry import ApnsRegistry, RegistryError
+from pushcore import Notification, Template
+from pushcore.apns.request import ApnsRequestBuilder
+from pushcore.models.expo import NO_IMAGE
+from pushcore.reasons import words
+from pushcore.requests import build_one
+from pushcore.results import Result
+
+ROOT = Path(__file__).parents[2]
+OPERATORS = (ROOT / "docs" / "operations" / "operators.md").read_text(encoding="utf-8")
+CONSTANTS = ("the certificate … is valid …: renew it", NO_IMAGE)
+"""Log lines whose text stands somewhere else."""
+
+CLICK = re.compile(r"No such (?:command|option)|Missing (?:option|argument)")
+
+
+def fixed_part(sentence: str) -> str:
+    """The longest part of a sentence that does not vary."""
+    return max(sentence.strip().split("…"), key=len).strip()
+
+
+@cache
+def fixed_parts() -> frozenset[str]:
+    page = errors_page() + messages_page()
+    parts = (fixed_part(sentence) for _, sentence in re.findall(r"^- (`+)(.*?)\1 \(", page, re.MULTILINE))
+    return frozenset(part for part in parts if len(part.split()) > 1)
+
+
+def is_found(printed: str) -> bool:
+    return any(part in printed for part in fixed_parts())
+
+
+def printed_lines() -> Iterator[str]:
+    """Each line of the golden files with which a command says that something is wrong, without those of click."""
+    for file in sorted((ROOT / "tests" / "golden" / "cli").glob("*.txt")):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            if line.startswith("pushcore: ") and not CLICK.search(line):
+                yield line
+
+
+def test_what_commands_print_is_found() -> None:
+    lines = list(printed_lines())
+    assert len(lines) > 20
+    reasons = words()  # these have headings of their own
+    assert [line for line in lines if not is_found(line) and reasons.isdisjoint(re.split(r"\W+", line))] == []
+
+
+@pytest.mark.parametrize(
+    "push",
+    [
+        Notification("not hexadecimal", {}),
+        Notification("ab" * 32, {"aps": {}}, collapse_id="é"),
+        Notification("ab" * 32, {"aps": {"x": "x" * 5000}}),
+        Notification("ab" * 32, {"aps": {}}, expiration=-1),
+    ],
+    ids=["token", "collapse_id", "size", "expiration"],
+)
+def test_why_a_push_is_invalid_is_found(push: Notification) -> None:
+    builder = ApnsRequestBuilder("api.push.apple.com", "com.example.app", token_auth=True)
+    result = build_one(builder, push, lambda finished: None, 10.0)
+    assert isinstance(result, Result)
+    assert is_found(str(result.detail)), result.detail
+
+
+def test_why_a_row_and_a_registry_cannot_be_used_is_found(tmp_path: Path) -> None:
+    with pytest.raises(ValueError) as row:
+        Template({"title": "{{name}}", "badge": "{{count:int}}"}).render(
+            {"token": "ab" * 32, "count": "many"}
+        )
+    assert is_found(str(row.value)), row.value
+    (tmp_path / "registry.json").write_text("{")
+    with pytest.raises(RegistryError) as registry:
+        ApnsRegistry.from_file(tmp_path / "registry.json")
+    assert is_found(str(registry.value)), registry.value
+
+
+def test_operators_are_told_of_every_log_line_and_of_no_other() -> None:
+    table = [
+        fixed_part(re.sub(r"\b(?:HOST|PORT|EVENT|APP)\b", "…", line))
+        for cells in re.findall(r"^\| (?:INFO|WARNING|ERROR) \| (.*?) \|", OPERATORS, re.MULTILINE)
+        for line in re.findall(r"`([^`]*)`", cells)
+    ]
+    section = messages_page().partition("## Log lines")[2].partition("\n## ")[0]
+    logged = [
+        *CONSTANTS,
+        *(sentence for _, sentence in re.findall(r"^- (`+)(.*?)\1 \(", section, re.MULTILINE)),
+    ]
+    assert len(logged) > 30
+    assert [
+        line for line in logged if not any(part in line or fixed_part(line) in part for part in table)
+    ] == []
+    assert [part for part in table if " " in part and not any(part in line for line in logged)] == []
+
+
+def test_texts_of_other_pages_are_no_messages(tmp_path: Path) -> None:
+    (tmp_path / "x.py").write_text(
+        '"""of the module and more"""\n'
+        'raise ValueError(f"the row {row} cannot be read")\n'
+        'log.warning("it took %.1f s", seconds)\n'
+        'connection.execute("select a from b where c")\n'
+        'option("--x", help="the help of an option")\n'
+        'HELP = "The help of a command."\n'
+    )
+    assert list(messages(tmp_path / "x.py")) == [
+        (False, "the row … cannot be read"),
+        (True, "it took … s"),
+    ]
