@@ -63,7 +63,10 @@ MODULES: Final = {
     "pushcore/journal/format.py": ("tests/unit/journal/test_format.py", "tests/unit/journal/test_journal.py"),
     "pushcore/engine/retry.py": ("tests/unit/engine/test_retry.py",),
     "pushcore/engine/rate.py": ("tests/unit/engine/test_rate.py", "tests/unit/engine/test_rate_bounds.py"),
-    "pushcore/engine/breaker.py": ("tests/unit/engine/test_breaker.py",),
+    "pushcore/engine/breaker.py": (
+        "tests/unit/engine/test_breaker.py",
+        "tests/unit/engine/test_breaker_bounds.py",
+    ),
     "pushcore/latency.py": ("tests/unit/test_latency.py",),
 }
 """The modules that are changed, and the tests that alone must notice. Modules with the same tests are tried together."""

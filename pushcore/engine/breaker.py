@@ -200,7 +200,7 @@ class Breaker:
         if result.verdict is Verdict.MISCONFIGURED or kind == _REFUSED:
             self._cause = result
             self._in_a_row += 1
-        elif result.attempts or result.verdict is not Verdict.INVALID:  # else we moment it out ourselves
+        elif result.attempts or result.verdict is not Verdict.INVALID:  # else we found it out ourselves
             self._in_a_row = 0
             self._others = True
         if kind is None:

@@ -34,7 +34,9 @@ def test_buckets_are_as_narrow_as_promised() -> None:
     assert ERROR < 0.0443
     assert BOUNDS[0] == SHORTEST
     assert BOUNDS[-1] >= LONGEST
+    assert (SHORTEST, LONGEST) == (0.0001, 120.0)
     assert set(EXPORTED) <= set(BOUNDS)
+    assert len(Histogram().counts) == len(BOUNDS) + 1
     assert all(after / before <= 2 ** (1 / PER_OCTAVE) + 1e-9 for before, after in pairwise(BOUNDS))
 
 
@@ -71,6 +73,17 @@ def test_exported_counts_are_exact(values: list[float]) -> None:
     histogram = of(values)
     expected = [(bound, sum(each <= bound for each in values)) for bound in (*EXPORTED, math.inf)]
     assert histogram.cumulative() == expected == cumulate(histogram.counts)
+
+
+def test_the_bounds_that_opentelemetry_advises_are_exported() -> None:
+    """For `messaging.client.operation.duration`, and four more."""
+    advised = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+    assert EXPORTED == (0.001, 0.0025, *advised, 30.0, 60.0)
+
+
+def test_what_is_longer_than_a_bound_is_in_the_next_bucket() -> None:
+    histogram = of([bound * 1.001 for bound in EXPORTED])
+    assert [count for _, count in histogram.cumulative()] == list(range(len(EXPORTED) + 1))
 
 
 @given(latencies, latencies)

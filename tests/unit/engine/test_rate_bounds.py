@@ -213,3 +213,27 @@ def test_a_small_window_grows_by_one() -> None:
     assert window.window(1.0) == 5
     window.answered(10)
     assert window.window(2.0) == 6
+
+
+def test_responses_are_counted_one_by_one() -> None:
+    window = AdaptiveWindow(1000)
+    for _ in range(5):
+        window.answered()
+    for _ in range(4):
+        window.pushed_back()
+    assert window.window(1.0) == 1000  # nine say nothing
+    window.pushed_back()
+    assert window.window(1.0) == 500
+
+
+def test_a_window_keeps_ten_whatever_pushes_back() -> None:
+    window = AdaptiveWindow(1000)
+    for second in range(30):
+        window.pushed_back(10)
+        least = window.window(float(second))
+    assert least == 10
+
+
+def test_a_new_limiter_has_counted_nothing() -> None:
+    never = -math.inf
+    assert project_limiter().state() == FRESH == (0.0, never, never, never, never, 0.0)
