@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from ...audience.problems import BadInput, printable
+from ...engine.collector import relax_collector
 from ..report.notices import say
 from ..run.campaign import loop_factory
 from ..run.fake_servers import FakeProcess, needed_extra
@@ -118,6 +119,7 @@ def _serve(path: str, port: int | None, check: bool) -> int:
         say(f"{printable(path)}: {len(config.app)} apps, {len(config.caller)} callers")
         return OK
     _log_to_stderr()
+    relax_collector()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(serve(config, read, partial(_announce, config.server.host)))
     return OK

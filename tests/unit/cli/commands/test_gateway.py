@@ -64,6 +64,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
 
     monkeypatch.setattr(serving, "serve", serve)
     monkeypatch.setattr(command, "loop_factory", lambda: asyncio.new_event_loop)
+    monkeypatch.setattr(command, "relax_collector", lambda: None)
     root, uvicorn = logging.getLogger(), logging.getLogger("uvicorn")
     handlers, levels = list(root.handlers), (root.level, uvicorn.level)
     yield calls
@@ -144,6 +145,17 @@ def test_it_serves_and_reads_the_config_again_when_asked(run: Run, config: str, 
     Path(config).write_text(CONFIG.replace("shop", "store"))
     assert [app.id for app in reread().app] == ["store"]
     assert logging.getLogger("uvicorn").level == logging.CRITICAL
+
+
+def test_the_collector_searches_rarely_once_everything_is_loaded(
+    run: Run, config: str, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relaxed: list[int] = []
+    monkeypatch.setattr(command, "relax_collector", lambda: relaxed.append(len(served)))
+    run("gateway", "--config", config, "--check")
+    assert relaxed == []
+    run("gateway", "--config", config)
+    assert relaxed == [0]
 
 
 def test_a_port_of_the_command_line_goes_before_the_configs_each_time(
