@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from ..results import Result, Verdict
-from .senders import QUEUED, REQUEST, AppSender
+from .senders import QUEUED, REQUEST, AppSender, Entry
 
 
 class PushBatch:
@@ -24,13 +25,15 @@ class PushBatch:
         self.missing = count
         self._done: asyncio.Future[None] | None = None
 
-    def finish(self, key: int, result: Result) -> None:
+    def finish(self, entries: Sequence[Entry], results: Sequence[Result]) -> None:
         """See `Waiter`. What comes after the deadline is dropped."""
-        if self.results[key] is None:
-            self.results[key] = result
-            self.missing -= 1
-            if not self.missing and self._done is not None:
-                _set(self._done)
+        known = self.results
+        for (_, key, _), result in zip(entries, results, strict=True):
+            if known[key] is None:
+                known[key] = result
+                self.missing -= 1
+        if not self.missing and self._done is not None:
+            _set(self._done)
 
     async def wait(self, seconds: float) -> None:
         """Wait for the last result, at most so long."""

@@ -59,9 +59,9 @@ class FairQueue(Generic[T]):
         self.size -= len(items)
         return items
 
-    def finished(self, caller: str) -> None:
-        """One of the caller's taken items has ended."""
-        left = self._taken[caller] - 1
+    def finished(self, caller: str, count: int) -> None:
+        """So many of the caller's taken items have ended."""
+        left = self._taken[caller] - count
         if left:
             self._taken[caller] = left
         else:

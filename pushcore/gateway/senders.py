@@ -11,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from itertools import groupby
+from operator import attrgetter, itemgetter
 from typing import Any, Final, Protocol
 
 from ..apns.reasons import REASONS as APNS_REASONS
@@ -25,7 +27,7 @@ from ..fcm.errors import REASONS as FCM_REASONS
 from ..metrics import Metrics
 from ..models.apns import Broadcast
 from ..reasons import printable_word
-from ..results import ACCEPTED, Result, Verdict
+from ..results import Result, Verdict
 from .breakers import CallerBreaker
 from .fair import FairQueue
 from .webhooks import Webhook
@@ -55,8 +57,8 @@ INTERNAL: Final = "may have been delivered: internal error"
 class Waiter(Protocol):
     """What takes results: a request."""
 
-    def finish(self, key: int, result: Result) -> None:
-        """The result of its push number `key`."""
+    def finish(self, entries: Sequence[Entry], results: Sequence[Result]) -> None:
+        """The results of some of its pushes, in the order of `entries`."""
 
 
 class Submitted:
@@ -72,6 +74,9 @@ class Submitted:
 
 Entry = tuple[Any, int, Submitted]
 """A push on its way, its key, and what it was submitted with. A tuple: an object would cost as much as its encoding."""
+_is_accepted: Final = attrgetter("ok")
+_push_of: Final = itemgetter(0)
+_submitted_of: Final = itemgetter(2)
 
 
 class SenderMetrics(Metrics):
@@ -236,8 +241,8 @@ class AppSender:
             if breaker.trip is not None
         }
 
-    def submit(self, caller: str, pushes: Iterable[tuple[int, Any]], waiter: Waiter) -> list[Entry]:
-        """Send pushes. `waiter.finish(key, result)` is called once for each, perhaps before this returns.
+    def submit(self, caller: str, pushes: Sequence[tuple[int, Any]], waiter: Waiter) -> list[Entry]:
+        """Send pushes. `waiter.finish` is called with the result of each once, perhaps before this returns.
 
         Args:
             caller: whose breaker and share count.
@@ -248,36 +253,40 @@ class AppSender:
             What `withdraw` takes.
         """
         breaker = self.breaker(caller)
-        if breaker.trip is not None or self._closed:
-            pushes = self._permitted(breaker, pushes, waiter)
         submitted = Submitted(waiter, caller, breaker)
-        entries: list[Entry] = []
-        for key, push in pushes:
-            entry = push, key, submitted
-            if type(push) is Broadcast:  # rare, and no push of an engine
-                task = self._loop.create_task(self._broadcast(entry), name="pushcore gateway broadcast")
-                self._broadcasts.add(task)
-                task.add_done_callback(self._broadcasts.discard)
-            else:
-                entries.append(entry)
+        entries: list[Entry] = [(push, key, submitted) for key, push in pushes]
+        if breaker.trip is not None or self._closed:
+            entries = self._permitted(breaker, entries)
+        if Broadcast in set(map(type, map(_push_of, entries))):  # rare, and no push of an engine
+            entries = self._broadcasting(entries)
         if entries:
             self._queue.add(caller, entries)
             self._wake_up()
         return entries
 
-    def _permitted(
-        self, breaker: CallerBreaker, pushes: Iterable[tuple[int, Any]], waiter: Waiter
-    ) -> Iterable[tuple[int, Any]]:
+    def _permitted(self, breaker: CallerBreaker, entries: list[Entry]) -> list[Entry]:
         """Those that may be sent though a breaker is open; the others end as UNSENT."""
-        for key, push in pushes:
+        permitted: list[Entry] = []
+        for entry in entries:
             wait = breaker.refuses()
             if self._closed or wait is not None:
                 detail = (
                     f"not sent: {breaker.trip}" if breaker.trip is not None else "not sent: the gateway ends"
                 )
-                waiter.finish(key, Result(push, Verdict.UNSENT, retry_after=wait or 1.0, detail=detail))
+                result = Result(entry[0], Verdict.UNSENT, retry_after=wait or 1.0, detail=detail)
+                entry[2].waiter.finish([entry], [result])
             else:
-                yield key, push
+                permitted.append(entry)
+        return permitted
+
+    def _broadcasting(self, entries: list[Entry]) -> list[Entry]:
+        """Send the broadcasts among these; the others."""
+        for entry in entries:
+            if type(entry[0]) is Broadcast:
+                task = self._loop.create_task(self._broadcast(entry), name="pushcore gateway broadcast")
+                self._broadcasts.add(task)
+                task.add_done_callback(self._broadcasts.discard)
+        return [entry for entry in entries if type(entry[0]) is not Broadcast]
 
     async def _broadcast(self, entry: Entry) -> None:
         try:
@@ -285,23 +294,29 @@ class AppSender:
         except Exception as error:
             log.error("%s: a broadcast failed: %s", self.name, printable_word(repr(error), 300))
             result = Result(entry[0], Verdict.UNKNOWN, detail=INTERNAL)
-        self._finish(entry, result)
+        self._finish(entry[2], [entry], [result])
 
     def withdraw(self, caller: str, entries: list[Entry], detail: str) -> None:
         """End as UNSENT those of these pushes that have not been handed to the engine."""
-        for entry in self._queue.remove(caller, {id(entry) for entry in entries}):
-            self._finish(entry, Result(entry[0], Verdict.UNSENT, detail=detail))
+        removed = self._queue.remove(caller, {id(entry) for entry in entries})
+        if removed:
+            results = [Result(push, Verdict.UNSENT, detail=detail) for push, _, _ in removed]
+            self._finish(removed[0][2], removed, results)
 
-    def _finish(self, entry: Entry, result: Result) -> None:
-        _, key, submitted = entry
+    def _finish(self, submitted: Submitted, entries: list[Entry], results: list[Result]) -> None:
+        """Pushes that were submitted together have their results."""
         breaker = submitted.breaker
-        if breaker.trip is None and result.verdict is ACCEPTED:
-            breaker.accepted += 1
-        elif breaker.seen(result) and breaker.trip is not None:
-            log.warning("%s: caller %s is stopped: %s", self.name, submitted.caller, breaker.trip.sentence)
+        if breaker.trip is None and all(map(_is_accepted, results)):
+            breaker.accepted += len(results)
+        else:
+            for result in results:
+                if breaker.seen(result) and breaker.trip is not None:
+                    sentence = breaker.trip.sentence
+                    log.warning("%s: caller %s is stopped: %s", self.name, submitted.caller, sentence)
         for webhook in self.webhooks:
-            webhook.add(self.provider, self.environment, submitted.caller, result)
-        submitted.waiter.finish(key, result)
+            for result in results:
+                webhook.add(self.provider, self.environment, submitted.caller, result)
+        submitted.waiter.finish(entries, results)
 
     def _wake_up(self) -> None:
         if self._wake is not None and not self._wake.done():
@@ -313,7 +328,7 @@ class AppSender:
             entries = queue.take(min(self.window - len(sending), BURST))
             if entries:
                 self._used_at = self._loop.time()
-                pushes = [entry[0] for entry in entries]
+                pushes = list(map(_push_of, entries))
                 sending.update(zip(map(id, pushes), entries, strict=True))
                 yield pushes
             elif self._closed and not queue.size:
@@ -324,14 +339,13 @@ class AppSender:
                 self._wake = None
 
     async def _run(self) -> None:
-        sending, queue = self._sending, self._queue
+        pop, queue = self._sending.pop, self._queue
         while True:
             try:
-                async with contextlib.aclosing(self._engine.send_many(self._source())) as results:
-                    async for result in results:
-                        entry = sending.pop(id(result.push))
-                        queue.finished(entry[2].caller)
-                        self._finish(entry, result)
+                async with contextlib.aclosing(self._engine._send_for_lists(self._source())) as batches:
+                    async for results in batches:
+                        entries = [pop(id(result.push)) for result in results]
+                        self._finish_sent(entries, results)
                         if self._wake is not None and queue.size:
                             self._wake_up()
                 return
@@ -344,10 +358,21 @@ class AppSender:
                 self._abandon()
                 await asyncio.sleep(RESTART)
 
+    def _finish_sent(self, entries: list[Entry], results: list[Result]) -> None:
+        """Pushes that the engine had have their results."""
+        at = 0
+        for submitted, group in groupby(entries, _submitted_of):
+            neighbours = list(group)
+            self._queue.finished(submitted.caller, len(neighbours))
+            try:
+                self._finish(submitted, neighbours, results[at : at + len(neighbours)])
+            except Exception as error:  # of ours: other requests still get their results
+                log.error("%s: results were lost after %s", self.name, printable_word(repr(error), 300))
+            at += len(neighbours)
+
     def _abandon(self) -> None:
         """After an error of ours: nobody knows what became of the pushes that the engine had."""
         entries = list(self._sending.values())
         self._sending.clear()
-        for entry in entries:
-            self._queue.finished(entry[2].caller)
-            self._finish(entry, Result(entry[0], Verdict.UNKNOWN, detail=INTERNAL))
+        results = [Result(push, Verdict.UNKNOWN, detail=INTERNAL) for push, _, _ in entries]
+        self._finish_sent(entries, results)

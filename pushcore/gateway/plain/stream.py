@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import zlib
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -29,7 +30,7 @@ from ..fields import field_of
 from ..gateway import Gateway
 from ..idempotency import HEADER
 from ..problems import GatewayProblem
-from ..senders import AppSender
+from ..senders import AppSender, Entry
 from .messages import Addressed, BadPush, PushRequest, address, invalid, result_json
 from .pushes import check
 
@@ -139,17 +140,25 @@ class PushStream:
 
     # --- results --------------------------------------------------------------------------------------------------
 
-    def finish(self, key: int, result: Result) -> None:
-        """See `senders.Waiter`; `key` is the number of the line."""
+    def finish(self, entries: Sequence[Entry], results: Sequence[Result]) -> None:
+        """See `senders.Waiter`; a key is the number of a line."""
+        self._in_progress -= len(results)
+        out, refs = self._out, self._refs
+        for (push, key, _), result in zip(entries, results, strict=True):
+            if result.verdict is ACCEPTED and key not in refs and type(push) is Notification:
+                # The id is the push's own, and of letters, digits and dashes, or APNs' client would not have sent it.
+                out.append(f'{{"line":{key},"verdict":"ACCEPTED","status":200,"id":"{push.apns_id}"}}\n')
+            else:
+                out.append(_line_of({"line": key, **result_json(result, refs.pop(key, None))}))
+        self._wake_writer()
+
+    def _finish_line(self, key: int, result: Result) -> None:
+        """The result of a line that is not sent."""
         self._in_progress -= 1
-        ref = self._refs.pop(key, None) if self._refs else None
-        if result.verdict is ACCEPTED and ref is None and type(result.push) is Notification:
-            # The id is the push's own, and of letters, digits and dashes, or APNs' client would not have sent it.
-            self._out.append(
-                f'{{"line":{key},"verdict":"ACCEPTED","status":200,"id":"{result.push.apns_id}"}}\n'
-            )
-        else:
-            self._out.append(_line_of({"line": key, **result_json(result, ref)}))
+        self._out.append(_line_of({"line": key, **result_json(result, self._refs.pop(key, None))}))
+        self._wake_writer()
+
+    def _wake_writer(self) -> None:
         if self._write_wake is not None:
             _wake(self._write_wake)
             self._write_wake = None
@@ -294,7 +303,7 @@ class PushStream:
     def _too_long(self) -> None:
         self.lines += 1
         self._in_progress += 1
-        self.finish(self.lines, invalid(f"the line is longer than {self._longest} bytes"))
+        self._finish_line(self.lines, invalid(f"the line is longer than {self._longest} bytes"))
 
     def _line(self, line: bytes, pushes: dict[AppSender, list[tuple[int, Any]]]) -> None:
         """Add the push of a line to those of its sender, or tell its result."""
@@ -306,15 +315,19 @@ class PushStream:
         try:
             addressed = self._addressed(number, line)
         except GatewayProblem as problem:
-            self.finish(number, invalid(problem.detail))
+            self._finish_line(number, invalid(problem.detail))
         except (BadPush, msgspec.DecodeError, RecursionError) as error:
-            self.finish(number, invalid(printable_word(str(error), _MOST_LINE_TEXT) or "the line is no JSON"))
+            self._finish_line(
+                number, invalid(printable_word(str(error), _MOST_LINE_TEXT) or "the line is no JSON")
+            )
         except Exception:
-            self.finish(number, Result(None, Verdict.UNSENT, detail=_INTERNAL))  # so that the stream can end
+            self._finish_line(
+                number, Result(None, Verdict.UNSENT, detail=_INTERNAL)
+            )  # so that the stream can end
             raise
         else:
             if isinstance(addressed, Result):
-                self.finish(number, addressed)
+                self._finish_line(number, addressed)
             else:
                 sender, push = addressed
                 its = pushes.get(sender)

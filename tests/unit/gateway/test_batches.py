@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from pushcore.gateway.batches import PushBatch
+from pushcore.gateway.breakers import CallerBreaker
+from pushcore.gateway.senders import Submitted
 from pushcore.results import Result, Verdict
 from tests.support.scripted import pushes
 
@@ -12,12 +14,13 @@ from tests.support.scripted import pushes
 async def test_a_batch_takes_the_first_result_of_each_push() -> None:
     batch = PushBatch(2)
     first, second = (Result(push, Verdict.ACCEPTED, 200) for push in pushes(2))
-    batch.finish(1, second)
-    batch.finish(1, first)
+    submitted = Submitted(batch, "web", CallerBreaker(lambda: 0.0))
+    batch.finish([(second.push, 1, submitted)], [second])
+    batch.finish([(first.push, 1, submitted)], [first])
     assert batch.results == [None, second]
     waiting = asyncio.create_task(batch.wait(5))
     await asyncio.sleep(0)
-    batch.finish(0, first)
+    batch.finish([(first.push, 0, submitted)], [first])
     await waiting
     assert batch.missing == 0
     await batch.wait(5)

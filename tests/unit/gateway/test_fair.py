@@ -40,8 +40,8 @@ def test_a_caller_with_its_share_in_hand_is_passed_over() -> None:
     queue = filled(most=20, a=100, b=5)
     assert Counter(item[0] for item in queue.take(100)) == {"a": 20, "b": 5}
     assert queue.take(100) == []
-    for _ in range(3):
-        queue.finished("a")
+    queue.finished("a", 1)
+    queue.finished("a", 2)
     assert len(queue.take(100)) == 3
 
 

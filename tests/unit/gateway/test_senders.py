@@ -181,15 +181,15 @@ def test_the_breaker_of_a_caller_stops_its_pushes_alone(caplog: pytest.LogCaptur
 def test_after_an_error_in_the_engine_it_is_started_again(caplog: pytest.LogCaptureFixture) -> None:
     async def work(sent: Sent) -> None:
         engine: Any = sent.sender._engine
-        send_many = engine.send_many
+        send = engine._send_for_lists
 
         async def fail(source: Any) -> Any:
-            engine.send_many = send_many
+            engine._send_for_lists = send
             async for _ in source:
                 raise LookupError("a fault")
             yield
 
-        engine.send_many = fail
+        engine._send_for_lists = fail
         results = await sent.send(1, 2)
         assert verdicts(results) == ["UNKNOWN", "UNKNOWN"]
         assert results[0].detail == senders.INTERNAL
@@ -203,6 +203,23 @@ def test_after_an_error_in_the_engine_it_is_started_again(caplog: pytest.LogCapt
     assert "the engine is started again" in caplog.text
 
 
+def test_a_request_that_cannot_take_its_results_costs_others_none(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        def finish(self, entries: Any, results: Any) -> None:
+            raise LookupError("a fault")
+
+    async def work(sent: Sent) -> None:
+        sent.sender.submit("web", [(0, ScriptedPush(1)), (1, ScriptedPush(2))], Broken())
+        other = asyncio.create_task(sent.send(3))
+        await sent.settle()
+        sent.client.answer()
+        assert verdicts(await other) == ["ACCEPTED"]
+        assert not sent.sender.busy
+
+    sending(work)
+    assert "results were lost after LookupError" in caplog.text
+
+
 def test_an_engine_that_was_closed_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     async def work(sent: Sent) -> None:
         assert sent.sender._task is not None
@@ -214,7 +231,7 @@ def test_an_engine_that_was_closed_ends_the_run(monkeypatch: pytest.MonkeyPatch)
 
         async def __aexit__(self, *_: object) -> None: ...
 
-        async def send_many(self, source: Any) -> Any:
+        async def _send_for_lists(self, source: Any) -> Any:
             raise ClosedError("closed")
             yield
 
