@@ -74,7 +74,8 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # docs/inside/testing.md says what each tier is for. PYTEST_ARGS="-n 0 -k journal" runs some, and in one process.
 PYTEST   := $(BIN)/python -m pytest -q
-PARALLEL := -n auto --dist loadgroup
+# In the order of the folders: the long tests begin first, and the fast ones of tests/unit fill up the cores at the end.
+PARALLEL := -n auto --dist loadgroup --no-loadscope-reorder
 FAST     := $(wildcard tests/unit tests/protocol tests/golden) -m "not (slow or ci or weekly)" -n logical --dist worksteal
 
 unit: $(STAMP)

@@ -48,6 +48,11 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     tiers.sort(item)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    tiers.keep_groups(items)
+
+
 async def _watched(function: Any, arguments: dict[str, Any], deadline: float) -> None:
     async with asyncio.timeout(deadline):
         await function(**arguments)

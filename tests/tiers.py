@@ -16,6 +16,9 @@ from hypothesis import HealthCheck, Phase, settings
 WEEKLY: Final = os.environ.get("PUSHCORE_TESTS") == "weekly"
 """Whether `make weekly` runs."""
 
+UNIT: Final = ("tests/unit/", "tests/protocol/", "tests/golden/")
+"""The folders of `make unit`."""
+
 PACKAGES: Final = {
     "chromedriver": "chromium-driver",
     "chromium": "chromium",
@@ -90,11 +93,26 @@ def sort(item: pytest.Item) -> None:
         item.add_marker(pytest.mark.xdist_group(group))
 
 
-def _group(item: pytest.Item) -> str | None:
-    """Tests of one group run in one process, one after the other; None: wherever there is room.
+def keep_groups(items: list[pytest.Item]) -> None:
+    """Put the group that pytest-xdist has added to an item's id where pytest reads it.
 
-    Tests with a fixture of their module stay together, so that a server or a browser is started once.
+    pytest-xdist 3.8 writes it to `_nodeid`, which pytest 9.2 replaced by `_id`: groups were ignored without a warning
+    (https://github.com/pytest-dev/pytest-xdist/issues/1386).
     """
+    for item in items:
+        grouped = vars(item).get("_nodeid")
+        if grouped is not None and grouped != item.nodeid:
+            item._id = type(item._id).parse(grouped)
+
+
+def _group(item: pytest.Item) -> str | None:
+    """The tests of one group run in one process, one after the other. None: a test of no group runs in any process.
+
+    Tests with a fixture of their module stay together, so that a server or a browser is started once. The fast tests of a
+    file do too: what pytest-xdist does for each test grows with the number of groups.
+    """
+    if item.nodeid.startswith(UNIT) and not any(map(item.get_closest_marker, ("slow", "ci", "weekly"))):
+        return item.nodeid.split("::")[0]
     fixtures = getattr(item, "_fixtureinfo", None)
     definitions = fixtures.name2fixturedefs.values() if fixtures is not None else ()
     own = (each for found in definitions for each in found)

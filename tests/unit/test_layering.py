@@ -169,11 +169,9 @@ def _imports(path: Path) -> Iterator[str]:
                 yield whole if whole in MODULES else module
 
 
-GRAPH = {module: sorted({*imports(path)} & MODULES.keys() - {module}) for module, path in MODULES.items()}
-
-
 def circles() -> list[list[str]]:
-    """The strongly connected parts of the graph that have more than one module (Tarjan)."""
+    """The strongly connected parts of the graph of imports that have more than one module (Tarjan)."""
+    graph = {module: sorted({*imports(path)} & MODULES.keys() - {module}) for module, path in MODULES.items()}
     order: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []
@@ -182,7 +180,7 @@ def circles() -> list[list[str]]:
     def visit(module: str) -> None:
         order[module] = low[module] = len(order)
         stack.append(module)
-        for other in GRAPH[module]:
+        for other in graph[module]:
             if other not in order:
                 visit(other)
                 low[module] = min(low[module], low[other])
@@ -194,7 +192,7 @@ def circles() -> list[list[str]]:
                 found.append(sorted(stack[at:]))
             del stack[at:]
 
-    for module in GRAPH:
+    for module in graph:
         if module not in order:
             visit(module)
     return found

@@ -7,8 +7,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from xdist.remote import WorkerInteractor  # type: ignore[import-untyped]
+from xdist.scheduler.loadgroup import LoadGroupScheduling  # type: ignore[import-untyped]
 
 from tests import mutants, tiers
 
@@ -28,9 +31,32 @@ def reasons(item: pytest.Item) -> list[str]:
     return [marker.kwargs["reason"] for marker in item.iter_markers("skip")]
 
 
-def test_a_test_without_marks_gets_none(item: pytest.Function) -> None:
+def groups(item: pytest.Item) -> list[str]:
+    return [marker.args[0] for marker in item.iter_markers("xdist_group")]
+
+
+def test_a_fast_test_without_marks_gets_the_group_of_its_file(item: pytest.Function) -> None:
     tiers.sort(item)
-    assert not list(item.iter_markers())
+    assert [marker.name for marker in item.iter_markers()] == ["xdist_group"]
+    assert groups(item) == ["tests/unit/test_tiers.py"]
+
+
+@pytest.mark.parametrize("mark", ["slow", "ci", "weekly"])
+def test_a_slow_test_has_no_group(mark: str, item: pytest.Function) -> None:
+    item.add_marker(mark)
+    tiers.sort(item)
+    assert groups(item) == []
+
+
+def test_pytest_xdist_sends_the_tests_of_a_group_to_one_process(item: pytest.Function) -> None:
+    """What a worker tells the scheduler of an item is its id, which has to end with the group."""
+    item.add_marker(pytest.mark.xdist_group("cores"))
+    config = SimpleNamespace(getvalue=lambda name: name == "loadgroup")
+    WorkerInteractor.pytest_collection_modifyitems(None, config, [item])
+    tiers.keep_groups([item])
+    assert item.nodeid == "tests/unit/test_tiers.py::found@cores"
+    scheduler = SimpleNamespace()
+    assert LoadGroupScheduling._split_scope(scheduler, item.nodeid) == "cores"
 
 
 def test_a_program_makes_it_one_of_ci(item: pytest.Function, monkeypatch: pytest.MonkeyPatch) -> None:
