@@ -42,6 +42,7 @@ try:
     from fakeservers.options import parser
     from fakeservers.serving.google_front import BARE_POLICY, FrontEndPolicy
     from fakeservers.serving.redirecting_proxy import RedirectingProxy
+    from fakeservers.serving.small_files import read_small
     from fakeservers.serving.types import ServerLimits
 except ModuleNotFoundError as error:
     stop(error)
@@ -235,7 +236,7 @@ async def _control(running: AsyncExitStack, options: argparse.Namespace, calls: 
 
 
 def _token(file: str) -> str:
-    token = Path(file).read_text(encoding="ascii").strip()
+    token = read_small(file).decode("ascii").strip()
     if not TOKEN_LENGTH[0] <= len(token) <= TOKEN_LENGTH[1] or not token.isprintable() or " " in token:
         raise ValueError("it is not {} to {} printable characters without a space".format(*TOKEN_LENGTH))
     return token
@@ -385,7 +386,10 @@ def _attempt(context: str, action: Callable[[], Any]) -> Any:
 
 def _plain(error: Exception) -> str:
     number = getattr(error, "errno", None)
-    return os.strerror(number) if isinstance(number, int) and number > 0 else str(error)
+    said: str = (
+        os.strerror(number) if number and number > 0 else getattr(error, "strerror", None) or str(error)
+    )
+    return said
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from fakeservers.serving.small_files import read_small
+
 KEY_ID = "FAKEKEY001"
 TEAM_ID = "FAKETEAM01"
 
@@ -126,7 +128,7 @@ class Certificates:
 
     def public_key(self) -> ec.EllipticCurvePublicKey:
         """The public half of `key_file`."""
-        return load_key(self.key_file.read_bytes())
+        return load_key(read_small(self.key_file))
 
     def server_context(self) -> ssl.SSLContext:
         """TLS 1.2 or later; a client may show a certificate, which must then be of this CA."""
@@ -187,13 +189,13 @@ class Certificates:
         return ClientCertificate(self._issue(name, key, extensions), key, self._authority())
 
     def _authority(self) -> x509.Certificate:
-        return x509.load_pem_x509_certificate(self.ca_file.read_bytes())
+        return x509.load_pem_x509_certificate(read_small(self.ca_file))
 
     def _complete(self) -> bool:
         files = (self.ca_file, self.directory / "ca-key.pem", self.key_file)
         if not all(file.exists() for file in files):
             return False
-        load_key(self.key_file.read_bytes())
+        load_key(read_small(self.key_file))
         return self._authority().not_valid_after_utc > _today() + datetime.timedelta(days=1)
 
     def _issue(
@@ -203,7 +205,7 @@ class Certificates:
         extensions: Iterable[tuple[x509.ExtensionType, bool]],
         shift: datetime.timedelta = datetime.timedelta(),
     ) -> x509.Certificate:
-        signer = serialization.load_pem_private_key((self.directory / "ca-key.pem").read_bytes(), None)
+        signer = serialization.load_pem_private_key(read_small(self.directory / "ca-key.pem"), None)
         assert isinstance(signer, ec.EllipticCurvePrivateKey)
         return _sign(name, key, self._authority(), signer, extensions, shift)
 

@@ -3,19 +3,30 @@
 A key is given as the path of a file or as its content: `read_material` tells them apart. The content may be `str` or `bytes`,
 PEM, JSON or base64 of them, with a byte order mark, CRLF, quotation marks around it, blanks at the ends of lines, and line
 breaks that a shell or a JSON encoder has written as the two characters `\\n`.
+
+Other small files, such as settings and payloads, are read here, too: in bounded memory and bounded time, see `read_bounded`.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import select
+import stat
 import textwrap
+import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from .errors import ConfigurationError
 from .redaction import decode_base64, describe_address, describe_secret, is_der, shown_name, trimmed
+
+MAX_FILE: Final = 4 * 1024 * 1024
+"""Bytes of a file with keys or certificates, at most: a system's CA certificates with their text are 1 MB."""
+UNOPENED: Final = 0.5
+"""Seconds to wait for a process that writes to a named pipe."""
+UNFINISHED: Final = 60.0
+"""Seconds that such a process may take: a command in `<(…)` may ask for a passphrase."""
 
 PEM_MARK: Final = b"-----BEGIN "
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
@@ -75,13 +86,64 @@ def read_material(
     if not path.strip():
         raise ConfigurationError(f"{name or argument} is empty; {expected}")
     try:
-        return name or path, plain(Path(path).read_bytes())
+        data = read_bounded(path, MAX_FILE)
+        if len(data) <= MAX_FILE:
+            return name or path, plain(data)
+        problem = f"it has more than {MAX_FILE} bytes"
     except OSError as error:
         problem = error.strerror or type(error).__name__
     except ValueError:
         problem = "it contains a character that is not allowed in a path"
     # Not inside the handler: the context of the new error would repeat the path, which may be a secret after all.
     raise ConfigurationError(f"{name or shown_name(path)} cannot be read ({problem}); {expected}")
+
+
+def read_bounded(path: str, limit: int, *, regular: bool = False) -> bytes:
+    """The content of a file, or of a pipe such as `<(command)` and `/dev/stdin`.
+
+    Args:
+        path: of the file.
+        limit: bytes.
+        regular: whether it must be a regular file, because a library will open it again.
+
+    Returns:
+        The content; of a larger file the first `limit` bytes and one more.
+
+    Raises:
+        OSError: it cannot be read; `strerror` says why.
+        ValueError: the path contains a character that is not allowed there.
+    """
+    # Opening a pipe without a writer would block, and reading one that is silent, too.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+    data = bytearray()
+    with open(os.open(path, flags), "rb", buffering=0) as file:
+        mode = os.fstat(file.fileno()).st_mode
+        if regular and not stat.S_ISREG(mode):
+            raise OSError(0, "it is not a regular file")
+        waited = False
+        ends = time.monotonic() + UNFINISHED
+        while len(data) <= limit:
+            part = file.read(limit + 1 - len(data))
+            if part:
+                data += part
+            elif part is None:
+                if not _ready(file.fileno(), ends - time.monotonic()):
+                    raise TimeoutError(0, f"its end did not come within {UNFINISHED:g} s")
+            elif data or not stat.S_ISFIFO(mode) or _ready(file.fileno(), 0):
+                break
+            elif waited:
+                raise TimeoutError(0, "it is a pipe that no process writes to")
+            else:  # opened by nobody else yet
+                _ready(file.fileno(), UNOPENED)
+                waited = True
+    return bytes(data)
+
+
+def _ready(descriptor: int, seconds: float) -> bool:
+    """Whether there is something to read, or the writer has gone, within this time."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(max(seconds, 0) * 1000))
 
 
 def checked_path(path: str | bytes | os.PathLike[str], argument: str) -> str:

@@ -307,7 +307,7 @@ def _without_random(text: str) -> str:
 
 
 def split_address(url: object) -> SplitResult | None:
-    """The parts of a URL; None where it is no string, or where its host or its port cannot be read.
+    """The parts of a URL; None where it is no string, its host cannot be read, or its port is not 1 to 65535.
 
     No exception is left behind: those of `urlsplit` quote what stands where a port should, which may be a password.
     """
@@ -315,10 +315,11 @@ def split_address(url: object) -> SplitResult | None:
         return None
     try:
         parts = urlsplit(url)
-        _ = parts.port, parts.hostname
+        _ = parts.hostname
+        valid = parts.port != 0
     except ValueError:
         return None
-    return parts
+    return parts if valid else None
 
 
 def shown_address(value: object) -> str:

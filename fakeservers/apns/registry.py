@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from fakeservers.apns.channels import ChannelRegistry
 from fakeservers.apns.fates import CODES
 from fakeservers.certs import load_key
+from fakeservers.serving.small_files import read_small
 
 ENVIRONMENTS = ("sandbox", "production")
 
@@ -180,11 +181,13 @@ class ApnsRegistry:
         """
         file = Path(path)
         try:
-            document = orjson.loads(file.read_bytes())
+            document = orjson.loads(read_small(file))
         except OSError as error:
             raise RegistryError(f"cannot read the registry file {file}: {error.strerror}") from error
         except orjson.JSONDecodeError as error:
             raise RegistryError(f"the registry file {file} is not JSON: {error}") from error
+        except ValueError as error:
+            raise RegistryError(f"cannot read the registry file {file}: {error}") from error
         try:
             return cls._from_json(document, file.parent)
         except (ValueError, TypeError, OSError) as error:
@@ -205,7 +208,7 @@ class ApnsRegistry:
                 key.get("topics") is None or _is_strings(key["topics"]),
                 "a key's topics are not a list of strings",
             )
-            pem = (directory / key.pop("file")).read_bytes()
+            pem = read_small(directory / key.pop("file"))
             registry.add_key(key.pop("key_id"), key.pop("team_id"), pem, **key)
         for team_id, topics in _fields(top.get("teams", {}), "teams").items():
             _expect(_is_strings(topics), f"the topics of team {team_id} are not a list of strings")

@@ -7,12 +7,10 @@ import os
 import re
 import tomllib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from fakeservers.faults.reading import FaultError
-
-MAX_SIZE = 10_000_000
+from fakeservers.serving.small_files import read_small
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +36,13 @@ def read_file(path: str | os.PathLike[str]) -> PlanFile:
     """
     name = os.fspath(path)
     try:
-        raw = Path(path).read_bytes()
-        if len(raw) > MAX_SIZE:
-            raise FaultError(f"{name} is larger than {MAX_SIZE} bytes")
-        text = raw.decode()
+        text = read_small(path).decode()
     except OSError as error:
-        raise FaultError(f"{name} cannot be read: {os.strerror(error.errno or 0)}") from error
+        raise FaultError(f"{name} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise FaultError(f"{name} is no text: {error.reason} at byte {error.start}") from None
+    except ValueError as error:
+        raise FaultError(f"{name} cannot be read: {error}") from None
     is_json = name.lower().endswith(".json")
     try:
         table = json.loads(text) if is_json else tomllib.loads(text)

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from fakeservers.certs import write_private
+from fakeservers.serving.small_files import read_small
 
 PROJECT_ID = "fake-project"
 PROJECT_NUMBER = "123456789012"
@@ -45,7 +46,7 @@ class FakeServiceAccount:
             ValueError: it is no service account's file.
         """
         try:
-            document = orjson.loads(path.read_bytes())
+            document = orjson.loads(read_small(path))
             key = serialization.load_pem_private_key(document["private_key"].encode(), None)
             project_id, email = document["project_id"], document["client_email"]
         except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
+from ..key_material import read_bounded
 from ..redaction import RedactedError, redact_value, shown_name
 from ..results import Verdict
 
@@ -47,23 +47,27 @@ def explain(error: OSError) -> str:
     return error.strerror or type(error).__name__
 
 
-def read_small(path: str, expected: str, limit: int, *, name: str | None = None) -> bytes:
-    """The content of a file that should be small.
+def read_small(
+    path: str, expected: str, limit: int, *, name: str | None = None, regular: bool = False
+) -> bytes:
+    """The content of a file that should be small; see `read_bounded`.
 
     Args:
         path: of the file.
         expected: what the file should contain, for the message.
         limit: bytes.
+        regular: whether it must be a regular file.
         name: the name of the file in messages, if the path may be a secret given by mistake.
 
     Raises:
         BadInput: it cannot be read, or is larger than `limit` bytes.
     """
     try:
-        with Path(path).open("rb") as file:
-            data = file.read(limit + 1)
+        data = read_bounded(path, limit, regular=regular)
     except OSError as error:
         problem = explain(error)
+    except ValueError:
+        problem = "it contains a character that is not allowed in a path"
     else:
         problem = ""
     name = name or shown_name(path)

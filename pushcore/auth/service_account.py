@@ -14,7 +14,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import orjson
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -25,7 +25,7 @@ from ..arguments import check, check_type
 from ..errors import AccessTokenError, ConfigurationError, TransportError
 from ..key_material import Wrong, find_private_key, key_algorithm, plain, read_material
 from ..reasons import UNEXPECTED, describe_unexpected, printable_word
-from ..redaction import describe_secret, redact, redact_value
+from ..redaction import describe_secret, redact, redact_value, split_address
 from .access_token import AccessToken
 from .jws import compact, rs256
 
@@ -358,19 +358,16 @@ def _kind_of(info: Mapping[str, Any]) -> str:
 
 
 def _is_https(uri: str) -> bool:
-    try:
-        parts = urlsplit(uri)
-        return (
-            parts.scheme == "https"
-            and bool(parts.hostname)
-            and parts.port != 0
-            and parts.username is None
-            and not parts.fragment
-            and uri.isascii()
-            and " " not in uri
-        )
-    except ValueError:
-        return False
+    parts = split_address(uri)
+    return (
+        parts is not None
+        and parts.scheme == "https"
+        and bool(parts.hostname)
+        and parts.username is None
+        and not parts.fragment
+        and uri.isascii()
+        and " " not in uri
+    )
 
 
 def _load_key(pem: str, wrong: Wrong) -> rsa.RSAPrivateKey:

@@ -14,7 +14,7 @@ from ..auth.provider_token import ApnsKey
 from ..fcm.client import FcmClient
 from ..http2.proxy import ENVIRONMENT
 from ..http2.tls import ApnsCertificate, client_context
-from ..key_material import password_in
+from ..key_material import MAX_FILE, password_in
 from ..models.apns import PUSH_TYPES
 from ..payloads.devices import APNS, FCM
 from ..redaction import describe_secret, shown_name
@@ -26,7 +26,6 @@ from .problems import GatewayProblem
 from .senders import AppSender
 from .webhooks import Webhook
 
-_MAX_FILE: Final = 1024 * 1024
 _SUFFIXES: Final = tuple(sorted({kind.suffix for kind in PUSH_TYPES.values() if kind.suffix}))
 
 
@@ -264,6 +263,8 @@ def read_line(path: str, what: str) -> str:
 def fingerprint(section: AppSection, at: Place = nowhere) -> bytes:
     """A digest of an app's configuration and of the files that it names, so that a new key under an old name is seen.
 
+    They are read more than once, so none can be a pipe.
+
     Raises `BadInput` for a file that cannot be read; `at` gives its place in the configuration.
     """
     digest = hashlib.sha256(repr(section).encode())
@@ -287,6 +288,6 @@ def fingerprint(section: AppSection, at: Place = nowhere) -> bytes:
             file: Any = getattr(part, name, None)
             if file is not None and describe_secret(file) is None:
                 with blamed_on(at(*path, name.replace("_", "-"))):
-                    content = read_small(file, "a file of credentials", _MAX_FILE)
+                    content = read_small(file, "a file of credentials", MAX_FILE, regular=True)
                 digest.update(hashlib.sha256(content).digest())
     return digest.digest()

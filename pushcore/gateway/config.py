@@ -20,6 +20,7 @@ from ..engine.rate import Rate
 from ..errors import ConfigurationError
 from ..http2.origin import read_origin
 from ..models.expo import AndroidForm
+from ..redaction import split_address
 
 Environment = Literal["production", "sandbox"]
 NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z"
@@ -228,6 +229,10 @@ class GatewayConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
                 raise BadInput(
                     f"{at('server', 'trusted-proxies')}: {shown(network)} is no address or network"
                 )
+        if self.fleet.redis is not None and split_address(self.fleet.redis) is None:
+            raise BadInput(
+                f"{at('fleet', 'redis')}: the host or the port of redis cannot be read; expected redis://HOST:PORT"
+            )
         if (self.server.certificate is None) != (self.server.certificate_key is None):
             raise BadInput(f"{at('server')}: certificate and certificate-key belong together")
         if not self.caller and not is_loopback(self.server.host):

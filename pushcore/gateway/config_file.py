@@ -29,14 +29,18 @@ PATHS: Final = frozenset(
 """Keys whose values are paths, from the file's directory on."""
 
 
-def read_config(path: str | os.PathLike[str]) -> GatewayConfig:
+def read_config(path: str | os.PathLike[str], *, again: bool = False) -> GatewayConfig:
     """The configuration in a TOML file; relative paths in it are from its directory on.
+
+    Args:
+        path: of the file.
+        again: whether it has been read before, so that it cannot be a pipe, for which requests would wait.
 
     Raises:
         BadInput: the file cannot be read or has a mistake; one sentence with its line.
     """
     name = printable(shown_name(os.fspath(path)))
-    text = _decode(read_small(os.fspath(path), "a TOML file", MAX_FILE), name)
+    text = _decode(read_small(os.fspath(path), "a TOML file", MAX_FILE, regular=again), name)
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

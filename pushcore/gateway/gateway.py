@@ -69,7 +69,7 @@ class Gateway:
     async def open(self) -> None:
         """Get ready to send; connections are made when there is something to send. Raises as `_open_all`."""
         try:
-            await _open_all(self.apps.values())
+            await _open_all(self.apps.values(), self.config)
         except BaseException as error:
             self.failure = error
             raise
@@ -117,7 +117,7 @@ class Gateway:
                 apps[section.id] = old if old is not None and same else self._make(config, number)
             callers = Callers(config.caller, self.callers)
             new = [app for name, app in apps.items() if app is not self.apps.get(name)]
-            await _open_all(new)
+            await _open_all(new, config)
             replaced = [app for name, app in self.apps.items() if apps.get(name) is not app]
             self.config, self.sealing, self.apps, self.callers = config, sealing, apps, callers
             for app in replaced:
@@ -150,7 +150,7 @@ def restart_needed(before: GatewayConfig, after: GatewayConfig) -> list[str]:
     return changed
 
 
-async def _open_all(apps: Iterable[App]) -> None:
+async def _open_all(apps: Iterable[App], config: GatewayConfig) -> None:
     """Open all of them or none.
 
     Raises:
@@ -162,5 +162,5 @@ async def _open_all(apps: Iterable[App]) -> None:
             try:
                 await app.open()
             except QueueError as error:
-                raise ConfigurationError(f"[fleet] redis: {error}") from None
+                raise ConfigurationError(f"{config.at('fleet', 'redis')}: {error}") from None
         stack.pop_all()

@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ..audience.problems import BadInput, read_small, shown
 from ..errors import ConfigurationError
+from ..key_material import MAX_FILE
 from ..reasons import printable_word
 from .app import create_app
 from .config import GatewayConfig, blamed_on
@@ -36,7 +37,6 @@ it, and no request meets a connection that is about to be closed."""
 
 _MOST_JOINED: Final = 65_536
 """Bytes that are written at once without waiting for more."""
-_MAX_PEM: Final = 1024 * 1024
 
 
 class JoiningTransport:
@@ -165,6 +165,9 @@ def make_server(config: GatewayConfig) -> GatewayServer:
     """The server of a configuration; it listens when it is run. Raises as `create_app`."""
     server, limits = config.server, config.limits
     if server.certificate is not None and server.certificate_key is not None:
+        for name, path in (("certificate", server.certificate), ("certificate-key", server.certificate_key)):
+            with blamed_on(config.at("server", name)):  # OpenSSL will open it again
+                read_small(path, "a PEM file", MAX_FILE, regular=True)
         with blamed_on(config.at("server", "certificate")):
             _check_certificate(server.certificate, server.certificate_key)
     with blamed_on(config.at("server", "host")):
@@ -212,8 +215,6 @@ def _check_host(host: str) -> None:
 
 def _check_certificate(certificate: str, key: str) -> None:
     """Raises `BadInput` when HTTPS cannot be served with these files."""
-    for path in (certificate, key):
-        read_small(path, "a PEM file", _MAX_PEM)
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
     except (OSError, ValueError):  # ssl.SSLError is an OSError

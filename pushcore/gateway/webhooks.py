@@ -27,6 +27,7 @@ import httpcore
 import orjson
 
 from ..audience.problems import BadInput, read_small
+from ..key_material import MAX_FILE
 from ..reasons import printable_word
 from ..redaction import split_address
 from ..results import Result
@@ -216,7 +217,10 @@ def _check_url(url: str, *, private: bool) -> None:
     parts = split_address(url)
     schemes = ("https", "http") if private else ("https",)
     if parts is None or parts.scheme not in schemes or not parts.hostname:
-        raise BadInput("a webhook's url begins with https://, or http:// where private is true")
+        raise BadInput(
+            "a webhook's url begins with https://, or http:// where private is true, has a host, and has either no port "
+            "or one from 1 to 65535"
+        )
     if not url.isascii() or not url.isprintable() or " " in url:
         raise BadInput(
             "a webhook's url is of printable ASCII without blanks; others are written with %, or xn--"
@@ -254,9 +258,12 @@ def read_secret(path: str) -> bytes:
 
 
 def _context(ca_file: str | None) -> ssl.SSLContext:
+    if ca_file is None:
+        return ssl.create_default_context()
+    content = read_small(ca_file, "a PEM file of authorities", MAX_FILE)
     try:
-        return ssl.create_default_context(cafile=ca_file)
-    except (OSError, ssl.SSLError):
+        return ssl.create_default_context(cadata=content.decode("ascii", "ignore"))
+    except (ssl.SSLError, ValueError):  # the latter for an empty file
         raise BadInput(f"{ca_file} holds no certificates; expected a PEM file of authorities") from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -10,6 +11,8 @@ from ..errors import ConfigurationError
 from ..redaction import shown_address, split_address
 
 HTTPS: Final = 443
+_PORT: Final = re.compile(r"https://[^/?#@]+:([0-9]{1,5})/?")
+"""An address, for its port. What is longer may be a password."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,9 @@ def read_origin(url: str, name: str = "url") -> Origin:
         or parts.fragment
         or parts.username is not None
     ):
+        port = _PORT.fullmatch(url) if isinstance(url, str) else None
+        if port is not None and not 1 <= int(port[1]) <= 65_535:
+            raise ConfigurationError(f"{name} has port {int(port[1])}; expected one from 1 to 65535")
         raise ConfigurationError(f"{name} must look like https://127.0.0.1:8443, not {shown_address(url)}")
     return Origin(parts.hostname, parts.port or HTTPS)
 

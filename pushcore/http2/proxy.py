@@ -133,16 +133,15 @@ class Proxy:
         parts = split_address(url if "://" in url else f"http://{url}")
         if parts is None:
             raise wrong
-        port = parts.port
         if parts.scheme not in _PORTS:
             raise ConfigurationError(f"only http and https proxies are known, not {parts.scheme[:20]!r}")
-        if not parts.hostname or parts.path.strip("/") or parts.query or parts.fragment or port == 0:
+        if not parts.hostname or parts.path.strip("/") or parts.query or parts.fragment:
             raise wrong
         if username is None and password is None and parts.username is not None:
             username, password = unquote(parts.username), unquote(parts.password or "")
         return cls(
             parts.hostname,
-            port or _PORTS[parts.scheme],
+            parts.port or _PORTS[parts.scheme],
             username=username,
             password=password,
             tls=parts.scheme == "https",

@@ -43,12 +43,15 @@ async def open_queue(
         The connected queue.
 
     Raises:
-        ConfigurationError: the URL is invalid or has another scheme, or the client library is not installed.
+        ConfigurationError: the URL is invalid or has another scheme, a PEM file of `access` cannot be read, or the client
+            library is not installed.
         QueueError: the queue is unreachable or rejects the connection.
     """
     check_type("url", url, str, "a string such as redis://HOST:PORT")
     campaign_name(campaign)
     check_number("idle", idle, above=0)
+    if access is not None:
+        access.check()
     scheme = url.partition(":")[0].lower() if ":" in url else ""
     servers = url.partition("?")[0].split(",")
     if any(

@@ -101,7 +101,7 @@ def test_a_port_in_use_and_a_redis_that_is_not_there_are_one_sentence(
     config.write_text(f'[fleet]\nredis = "redis://:secret@127.0.0.1:{port}"\n{app}')
     assert main(["gateway", "--config", str(config), "--port", "0"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("pushcore: [fleet] redis: ")
+    assert line.startswith(f"pushcore: {config}:2: ")
     assert "secret" not in line
 
 

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import os
 import re
 import signal
 import socket
@@ -18,6 +19,7 @@ import pytest
 
 from fakeservers import FakeApns
 from fakeservers.__main__ import main
+from fakeservers.certs import Certificates
 from tests.fakeservers.client import DEVICE, PAYLOAD, headers_for, provider_token
 
 DEADLINE = 60.0
@@ -115,6 +117,40 @@ def test_a_bad_registry_file(
     if registry is not None:
         file.write_text(registry)
     assert complaint in failure(capsys, "--certs", str(tmp_path / "certs"), "--registry", str(file))
+
+
+@pytest.mark.parametrize("option", ["--faults", "--registry", "--control-token-file"])
+def test_what_is_no_small_file_is_not_waited_for(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(1 << 30)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        for name, expected in (
+            ("pipe", "it is a pipe that no process writes to"),
+            ("socket", "No such device or address"),
+            (".", "Is a directory"),
+            ("large", "large has more than 16777216 bytes"),
+            ("/dev/zero", "zero has more than 16777216 bytes"),
+        ):
+            said = failure(
+                capsys,
+                *("--certs", str(tmp_path / "certs"), "--control-port", "0"),
+                *(option, str(tmp_path / name)),
+            )
+            assert expected in said
+
+
+@pytest.mark.parametrize("name", ["ca.pem", "ca-key.pem", "AuthKey_ABC123DEFG.p8"])
+def test_a_pipe_among_the_credentials_is_not_waited_for(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Certificates.create(tmp_path, key_id="ABC123DEFG")
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    assert "cannot keep credentials" in failure(capsys, "--certs", str(tmp_path))
 
 
 @pytest.mark.parametrize("option", ["--port", "--channels-port"])

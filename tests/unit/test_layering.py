@@ -65,7 +65,7 @@ MAY_IMPORT = {
         "fcm": PROVIDER,
         "engine": ENGINE,
         "journal": {"errors", "arguments", "key_material", "results", "models"},
-        "audience": {"redaction", "results"},
+        "audience": {"redaction", "results", "key_material"},
         "payloads": {"errors", "results", "requests", "fcm", "models", "audience"},
         "queue": CAMPAIGN,
         "gateway": CAMPAIGN | {"auth", "telemetry", "queue"},
@@ -92,7 +92,7 @@ MAY_IMPORT = {
         "main": {"statuses", "streams", "origins", "commands"},
     },
     "fakeservers": {
-        "certs": set(),
+        "certs": {"serving"},
         "in_thread": set(),
         "extra": set(),
         "serving": set(),

@@ -114,7 +114,17 @@ def test_of_a_wrong_address_only_scheme_host_and_port_are_shown(value: object, w
 
 
 @pytest.mark.parametrize(
-    "url", [None, 1, b"https://h", "https://[::1", "https://h:x", "https://h:65536", "https://\u2100"]
+    "url",
+    [
+        None,
+        1,
+        b"https://h",
+        "https://[::1",
+        "https://h:x",
+        "https://h:65536",
+        "https://h:0",
+        "https://\u2100",
+    ],
 )
 def test_what_cannot_be_read_has_no_parts(url: object) -> None:
     assert split_address(url) is None

@@ -109,8 +109,8 @@ def _serve(path: str, port: int | None, check: bool) -> int:
     from ...gateway.config_file import read_config
     from ...gateway.serving import make_server, serve
 
-    def read() -> GatewayConfig:
-        config = read_config(path)
+    def read(*, again: bool = False) -> GatewayConfig:
+        config = read_config(path, again=again)
         return config if port is None else config.on_port(port)
 
     config = read()
@@ -121,7 +121,7 @@ def _serve(path: str, port: int | None, check: bool) -> int:
     _log_to_stderr()
     relax_collector()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(serve(config, read, partial(_announce, config.server.host)))
+        runner.run(serve(config, partial(read, again=True), partial(_announce, config.server.host)))
     return OK
 
 

@@ -9,6 +9,7 @@ from typing import Final
 from ...apns.client import ApnsClient
 from ...audience.problems import BadInput, printable
 from ...errors import ConfigurationError
+from ...key_material import MAX_FILE, read_bounded
 from ...payloads.devices import APNS, FCM, NAMES
 from ...redaction import describe_secret
 from .client_options import ClientOptions, Clients
@@ -79,8 +80,9 @@ def _digest(options: ClientOptions, platform: str) -> bytes:
         value = getattr(options, name)
         content = b""
         if isinstance(value, str) and describe_secret(value) is None and not name.endswith("_id"):
-            with contextlib.suppress(OSError, ValueError), open(value, "rb") as file:
-                content = file.read()
+            with contextlib.suppress(OSError, ValueError):
+                # A pipe has been read by now.
+                content = read_bounded(value, MAX_FILE, regular=True)
         for part in (repr(value).encode(), content):
             digest.update(len(part).to_bytes(8, "big") + part)
     return digest.digest()

@@ -309,13 +309,13 @@ class Sealing:
         Raises:
             BadInput, ConfigurationError: a file cannot be read, has something else than keys, or one that the other has, too.
         """
-        section = config.sealing
+        section, again = config.sealing, before is not None
         with blamed_on(config.at("sealing", "token-keys")):
-            token_keys = read_keys(section.token_keys) if section.token_keys is not None else []
+            token_keys = read_keys(section.token_keys, again) if section.token_keys is not None else []
             tokens = SealedTokens(Seal(token_keys), _apps_of(config)) if token_keys else None
         place = config.at("sealing", "receipt-keys")
         with blamed_on(place):
-            receipt_keys = read_keys(section.receipt_keys) if section.receipt_keys is not None else []
+            receipt_keys = read_keys(section.receipt_keys, again) if section.receipt_keys is not None else []
             receipts = Seal(receipt_keys) if receipt_keys else None
         if set(token_keys) & set(receipt_keys):
             raise BadInput(
@@ -327,9 +327,13 @@ class Sealing:
         return cls(tokens, own or Seal([os.urandom(KEY_BYTES)]), True)
 
 
-def read_keys(path: str) -> list[bytes]:
-    """The keys in a file: one in a line, the newest first. Raises `BadInput` or `ConfigurationError`."""
-    lines = read_small(path, "a file of sealing keys", _MAX_KEY_FILE).decode("ascii", "replace").splitlines()
+def read_keys(path: str, again: bool = False) -> list[bytes]:
+    """The keys in a file: one in a line, the newest first. Raises `BadInput` or `ConfigurationError`.
+
+    `again`: whether the gateway serves already, so that it cannot be a pipe, for which requests would wait.
+    """
+    content = read_small(path, "a file of sealing keys", _MAX_KEY_FILE, regular=again)
+    lines = content.decode("ascii", "replace").splitlines()
     keys = [
         read_key(line.strip(), f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()
     ]

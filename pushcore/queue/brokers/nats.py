@@ -440,9 +440,14 @@ def _with_access(
     settings = dict(options)
     parts = [urlsplit(server) for server in servers]
     if access.tls(any(part.scheme == "tls" for part in parts)):
-        settings["tls"] = context = ssl.create_default_context(cafile=access.ca_file)
-        if access.cert_file is not None:
-            context.load_cert_chain(access.cert_file, access.key_file)
+        try:
+            settings["tls"] = context = ssl.create_default_context(cafile=access.ca_file)
+            if access.cert_file is not None:
+                context.load_cert_chain(access.cert_file, access.key_file)
+        except ssl.SSLError:
+            raise ConfigurationError(
+                "the queue's PEM files cannot be used; expected CA certificates, and a certificate with its key"
+            ) from None
     if access.password is not None:
         user = parts[0].username
         settings |= (

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -120,9 +122,84 @@ def test_files(
     assert not (directory / "results.csv").exists()
 
 
+CERT: Arguments = {"--apns-key": None, "--key-id": None, "--team-id": None, "--apns-cert": "key.p8"}
+FCM: Arguments = {"--fcm-url": "https://127.0.0.1:1"}
+SMALL: list[tuple[str, Arguments]] = [
+    ("--config", {}),
+    ("--apns-key", {}),
+    ("--apns-cert", CERT),
+    ("--apns-cert-key", CERT),
+    ("--apns-cert-password-file", CERT),
+    ("--apns-sandbox-key", {"--environment": "auto", "--apns-url": None, "--sandbox-key-id": "ABC123DEFG"}),
+    ("--fcm-service-account", FCM),
+    ("--ca-file", {}),
+    ("--proxy-password-file", {"--proxy": "http://me@127.0.0.1:1"}),
+    ("--payload", {}),
+    ("--apns-payload", {"--payload": None}),
+    ("--fcm-payload", {}),
+]
+"""Options that name a small file, and what they need beside them."""
+
+
+@pytest.mark.parametrize(("option", "others"), SMALL, ids=[option for option, _ in SMALL])
+def test_what_is_no_small_file(
+    place: Place,
+    account: dict[str, str],
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+    others: Arguments,
+) -> None:
+    directory, arguments = place
+    os.mkfifo(directory / "pipe")
+    with (directory / "large").open("wb") as file:
+        file.truncate(1 << 30)
+    if option == "--fcm-payload":
+        (directory / "account.json").write_text(json.dumps(account))
+        others = {"--fcm-service-account": str(directory / "account.json"), **FCM}
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(directory / "socket"))
+        given = {
+            **arguments,
+            **{
+                name: value and value.replace("key.p8", arguments["--apns-key"] or "")
+                for name, value in others.items()
+            },
+        }
+        for name, expected in (
+            ("pipe", "cannot be read (it is a pipe that no process writes to); expected"),
+            ("socket", "cannot be read (No such device or address); expected"),
+            (".", "cannot be read (Is a directory); expected"),
+            ("large", "bytes"),
+            ("/dev/zero", "bytes"),
+        ):
+            assert expected in complaint(capsys, {**given, option: str(directory / name)})
+    assert not (directory / "results.csv").exists()
+
+
+@pytest.mark.parametrize("option", ["--apns-key", "--payload"])
+def test_a_file_may_be_a_pipe_with_content(place: Place, option: str) -> None:
+    """As `<(command)` is one."""
+    _, arguments = place
+    path = arguments[option]
+    assert path is not None
+    reading, writing = os.pipe()
+    os.write(writing, Path(path).read_bytes())
+    os.close(writing)
+    words = [
+        word
+        for name, value in {**arguments, option: f"/dev/fd/{reading}", "--results": None}.items()
+        if value is not None
+        for word in (name, value)
+    ]
+    assert main(["send", *words, "--dry-run"]) == 0
+    os.close(reading)
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
+        ({"--apns-url": "https://127.0.0.1:0"}, "url has port 0; expected one from 1 to 65535"),
+        ({"--apns-url": "https://127.0.0.1:70000/"}, "url has port 70000; expected one from 1 to 65535"),
         ({"--audience": None}, "Missing option '--audience'"),
         ({"--topic": None}, "--topic is missing"),
         ({"--key-id": None}, "--key-id is missing"),

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -110,3 +113,114 @@ def test_a_reload_tells_the_line_too(tmp_path: Path) -> None:
 def test_hosts_of_this_machine_can_be_listened_on() -> None:
     for host in ("127.0.0.1", "0.0.0.0", "localhost"):
         serving._check_host(host)
+
+
+CERTIFICATE = (
+    '[[app]]\nid = "a"\n[[app.apns]]\ntopics = ["com.example.app"]\ncertificate = "bad"\n'
+    'certificate-password-file = "bad"\ncertificate-key = "bad"\nca-file = "bad"\n'
+)
+FILES = [
+    (APP.replace("key.p8", "FILE"), 4),
+    *((CERTIFICATE.replace(f'{key} = "bad"', f'{key} = "FILE"'), line)
+      for line, key in enumerate(("certificate", "certificate-password-file", "certificate-key", "ca-file"), 5)),
+    (APP + '[app.fcm]\nservice-account = "FILE"\n', 9),
+    (APP + '[app.fcm]\nservice-account = "account.json"\nca-file = "FILE"\n', 10),
+    (APP + HOOK.replace('"secret"', '"FILE"'), 10),
+    (APP + HOOK + 'ca-file = "FILE"\n', 11),
+    (APP + '[app.expo]\nforward = "expo"\naccess-token-file = "FILE"\n', 10),
+    (APP + '[app.expo]\nforward = "expo"\nca-file = "FILE"\n', 10),
+    (APP + '[sealing]\ntoken-keys = "FILE"\n', 9),
+    (APP + '[sealing]\nreceipt-keys = "FILE"\n', 9),
+    (APP + '[server]\ncertificate = "FILE"\ncertificate-key = "secret"\n', 9),
+    (APP + '[server]\ncertificate = "secret"\ncertificate-key = "FILE"\n', 10),
+]  # fmt: skip
+"""Each key that names a file, and its line."""
+NO_FILES = ("pipe", "directory", "socket", "large", "/dev/zero")
+
+
+def no_files(tmp_path: Path) -> socket.socket:
+    """What is no small file, with the names of `NO_FILES`. The socket is to be closed."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "directory").mkdir()
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(1 << 30)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "socket"))
+    return listener
+
+
+@pytest.mark.parametrize(("text", "line"), FILES)
+def test_what_is_no_small_file_is_told_with_its_line_and_not_waited_for(
+    tmp_path: Path, text: str, line: int
+) -> None:
+    path = written(tmp_path, text)
+    with no_files(tmp_path):
+        for name in NO_FILES:
+            path.write_text(text.replace("FILE", name))
+            with pytest.raises(BadInput) as raised:
+                serving.make_server(read_config(path))
+            assert str(raised.value).startswith(f"{path}:{line}: ")
+            file = name if name.startswith("/") else f"{tmp_path}/{name}"
+            assert re.search(
+                rf"{file} (cannot be read \(.+\)|has more than \d+ bytes); expected", str(raised.value)
+            )
+
+
+def test_a_reload_with_what_is_no_small_file_changes_nothing(tmp_path: Path) -> None:
+    path = written(tmp_path, APP)
+    config = read_config(path)
+
+    async def work() -> None:
+        gateway = Gateway(config)
+        await gateway.open()
+        apps = gateway.apps
+        for text, line in FILES[:-2]:  # [server] is not reloaded
+            for name in NO_FILES:
+                path.write_text(text.replace("FILE", name))
+                with pytest.raises(BadInput, match=rf"gateway\.toml:{line}: "):
+                    await gateway.reload(read_config(path))
+                assert gateway.apps is apps
+                assert gateway.config is config
+        await gateway.close()
+
+    with no_files(tmp_path):
+        run(work())
+
+
+def test_the_configuration_may_be_a_pipe_once(tmp_path: Path) -> None:
+    written(tmp_path, "")
+    reading, writing = os.pipe()
+    os.write(writing, APP.replace("key.p8", f"{tmp_path}/key.p8").encode())
+    os.close(writing)
+    config = read_config(f"/dev/fd/{reading}")
+    assert config.app[0].id == "shop"
+    serving.make_server(config)
+    with pytest.raises(BadInput, match=r"it is not a regular file"):
+        read_config(f"/dev/fd/{reading}", again=True)
+    os.close(reading)
+
+
+@pytest.mark.parametrize("name", NO_FILES)
+def test_a_configuration_that_is_no_small_file(name: str, tmp_path: Path) -> None:
+    with no_files(tmp_path), pytest.raises(BadInput, match=r"; expected a TOML file$") as raised:
+        read_config(tmp_path / name)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("port", ["0", "70000", "65536", "00"])
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (APP + 'url = "https://127.0.0.1:PORT"\n', 8),
+        (APP + '[app.fcm]\nservice-account = "account.json"\nurl = "https://127.0.0.1:PORT"\n', 10),
+        (APP + '[app.expo]\nforward = "expo"\nurl = "https://127.0.0.1:PORT/"\n', 10),
+        (APP + HOOK.replace("example.com", "example.com:PORT"), 9),
+        (APP + '[fleet]\nredis = "redis://127.0.0.1:PORT"\n', 9),
+    ],
+)
+def test_a_port_that_no_server_has(tmp_path: Path, text: str, line: int, port: str) -> None:
+    path = written(tmp_path, text.replace("PORT", port))
+    with pytest.raises(BadInput, match=rf"gateway\.toml:{line}: .*(?i:port)") as raised:
+        serving.make_server(read_config(path))
+    if "url = " in text and "webhook" not in text:
+        assert str(raised.value).endswith(f"url has port {int(port)}; expected one from 1 to 65535")

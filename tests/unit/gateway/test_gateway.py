@@ -138,7 +138,7 @@ def test_a_redis_that_cannot_be_reached_is_a_mistake_in_the_configuration(
             raise QueueError("connection refused")
 
         monkeypatch.setattr("pushcore.gateway.apps.App.open", fail)
-        with pytest.raises(ConfigurationError, match="redis: connection refused"):
+        with pytest.raises(ConfigurationError, match=r"^the configuration: connection refused"):
             await client.gateway.reload(config_of(app(id="new")))
         monkeypatch.undo()
 

@@ -37,7 +37,7 @@ def test_an_address_is_read_and_written_as_authority(url: str, origin: Origin, a
         "https://h#x",
         "https://u@h",
         "https://h:x",
-        "https://h:99999",
+        "https://h:999999",
         "https://[::1",
         "https://hé",
         None,
@@ -47,6 +47,15 @@ def test_an_address_is_read_and_written_as_authority(url: str, origin: Origin, a
 def test_only_an_https_address_without_a_path_is_accepted(url: Any) -> None:
     with pytest.raises(ConfigurationError, match="must look like"):
         read_origin(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [("https://h:0", 0), ("https://h:00/", 0), ("https://[::1]:65536", 65536), ("https://h:99999", 99999)],
+)
+def test_a_port_that_no_server_has_is_named(url: str, port: int) -> None:
+    with pytest.raises(ConfigurationError, match=f"^apns has port {port}; expected one from 1 to 65535$"):
+        read_origin(url, "apns")
 
 
 def test_a_token_uri_in_its_parts() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pushcore.errors import ConfigurationError
+from pushcore.queue.access import Access
 from pushcore.queue.brokers.nats import NatsQueue
 from pushcore.queue.brokers.redis import RedisQueue
 from pushcore.queue.opening import open_queue
@@ -51,6 +52,12 @@ async def test_the_scheme_says_which_adapter(
 ) -> None:
     await open_queue(url, "camp")
     assert opened == [(kind, given, "camp", IDLE, {})]
+
+
+async def test_its_pem_files_are_checked_first(opened: list[tuple[Any, ...]]) -> None:
+    with pytest.raises(ConfigurationError, match=r"ca_file /none/ca\.pem cannot be read"):
+        await open_queue("tls://h", "camp", access=Access(ca_file="/none/ca.pem"))
+    assert not opened
 
 
 async def test_options_are_handed_on(opened: list[tuple[Any, ...]]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -198,6 +199,15 @@ async def test_certificates_that_are_not_in_the_url(
     )
     assert loaded[1:] == ["ca.pem", ("c.pem", "k.pem")]
     assert all("tls" in settings for _, _, settings in dialled)
+
+
+async def test_certificates_that_cannot_be_used(dialled: list[Any], tmp_path: Path) -> None:
+    (tmp_path / "bad.pem").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    bad = str(tmp_path / "bad.pem")
+    for access in (Access(ca_file=bad), Access(cert_file=bad)):
+        with pytest.raises(ConfigurationError, match="the queue's PEM files cannot be used"):
+            await NatsQueue.open("tls://h", "camp", access=access)
+    assert not dialled
 
 
 # --- a server that forgets, is full, or is no longer there ------------------------------------------------------------
