@@ -61,7 +61,7 @@ class Histogram:
         return sum(self.counts)
 
     def percentile(self, percent: float) -> float | None:
-        """Seconds within which so many percent of all ended; None without any.
+        """The percentile: seconds within which `percent` of all ended; None without any.
 
         It is within 4.4 % of the exact value from 0.1 ms to 120 s; what is shorter or longer counts as that.
         """
@@ -76,7 +76,7 @@ class Histogram:
         return None
 
     def cumulative(self) -> list[tuple[float, int]]:
-        """How many took at most so many seconds, for each of `EXPORTED` and, as infinity, all."""
+        """For each bound of `EXPORTED`, the count of durations up to it; infinity has the count of all."""
         return cumulate(self.counts)
 
     def merge(self, counts: Sequence[int], total: float) -> None:

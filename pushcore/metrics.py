@@ -95,7 +95,7 @@ class Listener(Protocol):
         return
 
     def retried(self, provider: str, reason: str | None, count: int, delay: float) -> None:
-        """So many pushes were put off for so many seconds, for the provider's reason.
+        """Pushes were delayed after a temporary rejection, and will be retried.
 
         Args:
             provider: "apns", "fcm", or "oauth" for access tokens.
@@ -106,16 +106,16 @@ class Listener(Protocol):
         return
 
     def rate_limited(self, provider: str, seconds: float) -> None:
-        """The provider asked for a pause of so many seconds.
+        """The provider asked for a pause.
 
         Args:
             provider: "apns", "fcm", or "oauth" for access tokens.
-            seconds: for which it asked for no push.
+            seconds: the length of the pause, in which no push is sent.
         """
         return
 
     def slowed(self, provider: str, rate: float) -> None:
-        """The provider rejects some pushes because of their rate (429): no more than so many a second leave now. Told now and then.
+        """The provider rejects some pushes because of their rate (429), so fewer are sent. Called once in a while, not for each rejection.
 
         Args:
             provider: "apns", "fcm", or "oauth" for access tokens.
@@ -124,7 +124,7 @@ class Listener(Protocol):
         return
 
     def breaker_opened(self, provider: str, sentence: str) -> None:
-        """The campaign stops, for what the sentence says.
+        """The breaker has opened: the campaign stops.
 
         Args:
             provider: "apns", "fcm", or "oauth" for access tokens.
@@ -364,7 +364,7 @@ class Metrics(Listener):
         self.tokens[(provider,)] += 1
 
     def retried(self, provider: str, reason: str | None, count: int, delay: float) -> None:
-        """So many pushes were put off for so many seconds."""
+        """Count delayed pushes."""
         self.retries[provider, self.word(reason)] += count
 
     def breaker_opened(self, provider: str, sentence: str) -> None:

@@ -19,21 +19,21 @@ class Verdict(enum.Enum):
     """The outcome of a push, and so what its sender should do."""
 
     ACCEPTED = "ACCEPTED"
-    """The provider took it. It does not say that the device has shown it."""
+    """The provider accepted the push. This does not say that the device has shown it."""
     UNREGISTERED = "UNREGISTERED"
     """The token is dead: drop it (unless the device registered again after `Result.timestamp`)."""
     INVALID = "INVALID"
-    """This push is wrong, not the configuration: fix it. A retry cannot help."""
+    """This push is wrong, not the configuration: correct it. A retry cannot help."""
     MISCONFIGURED = "MISCONFIGURED"
-    """Key, topic, environment or project is wrong: every push will fail so until that is fixed."""
+    """Key, topic, environment or project is wrong: every push fails until that is corrected."""
     THROTTLED = "THROTTLED"
-    """Too fast for this device, topic or project: later."""
+    """A rate limit of this device, topic or project is exceeded: send it again later."""
     UNAVAILABLE = "UNAVAILABLE"
-    """The provider has a problem: later."""
+    """The provider has a problem: send it again later."""
     UNSENT = "UNSENT"
-    """Surely not processed: it may be sent again without doubling anything."""
+    """It was certainly not processed: if you send it again, no device gets it twice."""
     UNKNOWN = "UNKNOWN"
-    """It was written and no answer came: it may or may not have been delivered."""
+    """It was written and got no response: it may have been delivered."""
 
 
 ACCEPTED, UNREGISTERED, INVALID = Verdict.ACCEPTED, Verdict.UNREGISTERED, Verdict.INVALID

@@ -110,7 +110,7 @@ def serve_collector(collector: Any, port: int, host: str = "127.0.0.1") -> Metri
 
 
 def prometheus_core() -> Any:
-    """`prometheus_client.core`, for who makes metric families. Raises `ConfigurationError` when it is not installed."""
+    """`prometheus_client.core`, for callers that make metric families. Raises `ConfigurationError` when it is not installed."""
     return _import("prometheus_client.core")
 
 

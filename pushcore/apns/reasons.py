@@ -206,7 +206,7 @@ TABLE: Final = register("apns", ReasonTable(_ROWS, _BY_STATUS, exact=True))
 """The table of `/3/device`, and what a status means without a word of the table."""
 
 REASONS: Final = TABLE.rows
-"""The table by Apple's word."""
+"""The reasons of APNs: a `Reason` by its name, with status, verdict and advice."""
 
 _CHANNEL_ROWS: Final = (
     *(

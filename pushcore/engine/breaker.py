@@ -108,7 +108,7 @@ class Peers(Protocol):
 
 
 class _Streak:
-    """So many responses of one kind, one after the other."""
+    """Consecutive responses of one kind, and their count."""
 
     __slots__ = ("count", "kind")
 
@@ -180,7 +180,7 @@ class Breaker:
         self._suspect: Result | None = None
 
     def accepted(self, count: int = 1) -> None:
-        """So many pushes more were accepted. Before `take` of what came after them, roughly."""
+        """`count` more pushes were accepted. Call it roughly in the order of the responses: before `take` of later ones."""
         self._new += count
         if self._new >= self._tell_at:
             self._fold()
@@ -276,8 +276,8 @@ class Breaker:
 
 
 def blames_configuration(detail: object) -> bool:
-    """Whether a result's `detail` is a certificate or a protocol that was not accepted: no push will fare better."""
-    # For want of an access token, the reason why the token endpoint could not be asked stands behind it.
+    """Whether a result's `detail` is a certificate or a protocol that was not accepted: every push would fail."""
+    # The cause of a missing access token is the failure of the request to the token endpoint.
     cause = detail.__cause__ if isinstance(detail, AccessTokenError) else detail
     return isinstance(cause, CertificateError | AlpnError)
 

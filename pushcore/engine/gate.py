@@ -74,7 +74,7 @@ class Gate:
     # --- responses ------------------------------------------------------------------------------------------------
 
     def accepted(self, count: int) -> None:
-        """So many more were accepted."""
+        """`count` more pushes were accepted."""
         if self._breaker is not None:
             self._breaker.accepted(count)
         if self._window is not None:
@@ -125,7 +125,7 @@ class Gate:
         return self._shared.trip if self._shared is not None else None
 
     def stop(self, trip: Trip) -> Trip:
-        """Let nothing more through, and tell the other processes; the first reason of them all stays and is returned."""
+        """Stop sending, in the other processes too. The first reason of all processes is kept and returned."""
         self.stopped = trip if self._shared is None else self._shared.stop(trip)
         log.error("every push to %s would fail: %s", self._name, self.stopped)
         return self.stopped
@@ -166,7 +166,7 @@ class Gate:
         return self.limiter.permits(wanted, now)
 
     def give_back(self, unused: int, now: float) -> None:
-        """So many that `permits` granted did not leave."""
+        """Return permits that were not used."""
         if self.limiter is not None and unused:
             self.limiter.give_back(unused, now)
 

@@ -9,22 +9,22 @@ from ..results import Result
 
 
 class CampaignJournal(Protocol):
-    """Which pushes are still to be sent, and what became of them. A push has its `row`, from 1 on."""
+    """The pushes that are still to be sent, and the outcomes. Each push has a `row`, counted from 1."""
 
     def steps(self, pushes: Iterable[Any], /) -> Iterator[Any]:
-        """The pushes that are to be sent, and None now and then while those that have an outcome are passed over."""
+        """The pushes that are to be sent. While pushes that have an outcome are skipped, None is yielded now and then."""
 
     def pending_async(self, pushes: AsyncIterable[Any], /) -> AsyncIterator[Any]:
         """The pushes of an asynchronous source that are to be sent."""
 
     async def room(self, rows: int, /) -> None:
-        """Wait until so many rows more may be sent."""
+        """Wait until `rows` more rows may be sent."""
 
     def record_all(self, results: Iterable[Result], /) -> None:
         """Record outcomes. Raises `JournalError`."""
 
     def put_back(self, push: Any, attempts: int, /) -> None:
-        """The push is surely not delivered, after so many attempts."""
+        """The push was certainly not delivered, after this number of attempts."""
 
     def take_back(self, push: Any, attempts: int, /) -> None:
         """The push may be delivered again from now on: it is about to be retried."""

@@ -192,7 +192,7 @@ class Lane:
             log.warning("%s limits a topic (429): pushes to %r wait for %.0f s", self.name, hold.value, wait)
 
     def report_not_built(self) -> None:
-        """Say of each push of this burst that was not made a request what became of it."""
+        """Report the result of each push of this burst that did not become a request."""
         if self.not_built:
             results, self.not_built = self.not_built, []
             for result in results:
@@ -316,7 +316,7 @@ class Lane:
         return min(next_release, self.gate.opens_at(now))
 
     def _begin_on_time(self, now: float) -> None:
-        """The start has come: send as many as the breaker lets out unproven, for no response will bring the next ones soon."""
+        """At the start time: send as many as the breaker permits before the first responses, which would otherwise trigger the next ones."""
         self._most_pending = MOST_PENDING
         for _ in range(UNPROVEN // BATCH):
             self._release_pending(now)

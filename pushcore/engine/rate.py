@@ -24,7 +24,7 @@ from ..arguments import check_number, shown
 from ..errors import ConfigurationError
 
 BURST: Final = 0.1
-"""Seconds' worth of pushes that may leave at once: what a busy event loop sleeps over, and no rush."""
+"""Seconds' worth of pushes that may be sent at once: as long as a busy event loop may be late, and too few to be a burst."""
 RAMP: Final = 60.0
 """Seconds from the start to the full rate, up to `RAMP_RATE`; longer in proportion above (Google: at least 60)."""
 RAMP_RATE: Final = 10_000.0
@@ -33,7 +33,7 @@ START: Final = 0.01
 START_LEAST: Final = 10.0
 """The lowest rate at which a ramp starts, in pushes a second, unless the rate itself is lower."""
 IDLE: Final = 60.0
-"""Seconds without a push after which a ramp starts anew: to resume at the full rate would be a rush as well."""
+"""Seconds without a push after which a ramp starts again: to resume at the full rate would also be a burst."""
 QUOTA_WAIT: Final = 60.0
 """Seconds that the gate is closed after 429s without Retry-After (Google), when the quota is used up."""
 MAX_WAIT: Final = 86_400.0
@@ -127,7 +127,7 @@ class Limiter(Protocol):
 
 
 class RateLimiter:
-    """At most so many pushes, evenly, with a gate that can be closed.
+    """Limits pushes to a rate, evenly, with a gate that can be closed.
 
     `ramp`: seconds over which the rate rises, in a straight line, from `START` of it to all of it: at the first push,
     and after `IDLE` seconds without one, for want of pushes or at a closed gate. 0 for none. Without a limit there is the
@@ -146,7 +146,7 @@ class RateLimiter:
         self._left, self._at, self._used, self._closed_until, self._ramp_from, self._refused = FRESH
 
     def permits(self, wanted: int, now: float) -> int:
-        """The number of pushes that may be sent now, at most the given one. Give back permits that are not used."""
+        """The number of pushes that may be sent now, `wanted` at most. Return permits that are not used with `give_back`."""
         if now < self._closed_until:
             return 0
         granted = wanted
@@ -161,7 +161,7 @@ class RateLimiter:
         return granted
 
     def give_back(self, unused: int, now: float) -> None:
-        """So many that `permits` granted did not leave."""
+        """Return permits that were not used."""
         if now >= self._closed_until and self._full < math.inf:
             self._left = min(self._left + unused, self._burst_limit(now))
 
@@ -307,15 +307,15 @@ class AdaptiveWindow:
         self._pushed_back = 0
 
     def answered(self, count: int = 1) -> None:
-        """So many were accepted, or refused for what they are: the provider keeps up."""
+        """`count` pushes were accepted, or rejected for their content: the provider keeps up."""
         self._answered += count
 
     def pushed_back(self, count: int = 1) -> None:
-        """So many were THROTTLED, UNAVAILABLE or got no response in time."""
+        """`count` pushes were THROTTLED, UNAVAILABLE or got no response in time."""
         self._pushed_back += count
 
     def follow(self, limit: int) -> None:
-        """The connections allow so many from now on, 0 while there is none."""
+        """Set the number of pushes that the connections allow; 0 without a connection."""
         limit = max(limit, 1)
         if self._window >= self.limit:
             self._window = float(limit)

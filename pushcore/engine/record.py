@@ -49,7 +49,7 @@ class Record:
         return self._journal is not None
 
     def flush(self) -> None:
-        """Record the outcomes so far, tell listeners of them, and let the caller have them."""
+        """Record the outcomes so far, and pass them to the listeners and the caller."""
         if self.results and self.results is not self._ready:
             batch = self.results.copy()
             self.results.clear()
@@ -61,22 +61,22 @@ class Record:
             self.deliver(batch)
 
     def deliver(self, batch: list[Result]) -> None:
-        """Tell listeners of results, and let the caller have them. The journal does not learn of them."""
+        """Pass results to the listeners and the caller, and not to the journal."""
         if self._listening:
             self._events.results(self._provider, batch)
         self._ready.extend(batch)
 
     def put_back(self, push: Any, attempts: int) -> None:
-        """The journal has the push as surely not delivered, after so many attempts."""
+        """Record that the push was certainly not delivered, after this number of attempts."""
         if self._journal is not None:
             self._journal.put_back(push, attempts)
 
     def take_back(self, push: Any, attempts: int) -> None:
-        """The journal has the push as possibly delivered from now on."""
+        """Record that the push may be delivered from now on."""
         if self._journal is not None:
             self._journal.take_back(push, attempts)
 
     async def committed(self) -> None:
-        """Wait until the journal's file has all that it was told. Raises `JournalError`."""
+        """Wait until the journal's file has everything that was recorded. Raises `JournalError`."""
         if self._journal is not None:
             await self._journal.committed()

@@ -41,7 +41,7 @@ class DelayedPush:
         self.lane = lane
         self.exchange = exchange
         self.first_sent = first_sent
-        """When it was sent for the first time, or held back from that."""
+        """When it was sent for the first time, or delayed before that."""
         self.attempts = 0 if result is None else 1
         """How often it was sent; what the transport repeats by itself counts as one."""
         self.result = result
@@ -112,7 +112,7 @@ class Retries:
         push.number = self.delayed.add(due, push, push.number)
 
     def sent(self, first_attempts: int) -> None:
-        """So many pushes have been sent for the first time: each pays for a part of a retry."""
+        """Pushes were sent for the first time: each adds a share of a retry to the budget."""
         self._budget.earn(first_attempts)
 
     def accepted(self) -> None:

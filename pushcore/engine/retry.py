@@ -258,11 +258,11 @@ class RetryBudget:
         self._at = -math.inf
 
     def earn(self, first_attempts: int) -> None:
-        """So many pushes were sent for the first time."""
+        """Pushes were sent for the first time: add their share to the budget."""
         self._credit = min(self._credit + self._share * first_attempts, self._most)
 
     def repaid(self, accepted_repeats: int) -> None:
-        """So many repeats were accepted."""
+        """Retries were accepted: return what they cost."""
         self._credit = min(self._credit + accepted_repeats, self._most)
 
     def take(self, wanted: int, now: float) -> int:
@@ -273,7 +273,7 @@ class RetryBudget:
         return granted
 
     def give_back(self, unused: int) -> None:
-        """So many that `take` granted did not leave."""
+        """Return retries that `take` granted and that were not sent."""
         self._credit = min(self._credit + unused, self._most)
 
     def wait(self, now: float) -> float:

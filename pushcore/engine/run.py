@@ -347,7 +347,7 @@ class Run:
                 self.wake_reader()
 
     def _burst(self, pushes: Iterator[Any], most: int) -> bool:
-        """Take so many pushes from the source and hand them over; False when it has come to its end."""
+        """Take up to `most` pushes from the source and dispatch them; False at the end of the source."""
         now = self.loop.time()
         burst = islice(pushes, most)
         try:
@@ -396,7 +396,7 @@ class Run:
 
 
 async def _one_by_one(source: AsyncIterable[Any]) -> AsyncIterator[Any]:
-    """The pushes of an asynchronous source, also where it gives lists of them."""
+    """The pushes of an asynchronous source, which may yield single pushes or lists."""
     async for push in source:
         if isinstance(push, list):
             for one in push:

@@ -107,7 +107,7 @@ TABLE: Final = register("fcm", ReasonTable(_ROWS, _BY_STATUS, exact=False))
 """The table of `messages:send`, and what a status means without a word of the table."""
 register("fcm", UNEXPECTED_TABLE)
 REASONS: Final = TABLE.rows
-"""The table by Google's word, `FcmError.errorCode`."""
+"""The reasons of FCM: a `Reason` by its name (Google's `FcmError.errorCode`), with status, verdict and advice."""
 
 DEAD_TOKEN: Final = Reason(
     400,

@@ -93,7 +93,7 @@ class Caller:
             )
 
     def wait_for(self, pushes: int) -> float:
-        """Seconds until the rate permits so many pushes; when that is 0, they are paid for.
+        """Seconds until the rate permits this number of pushes; if 0, they are deducted.
 
         More than a second's worth is permitted when the credit is full, and is owed afterwards.
         """

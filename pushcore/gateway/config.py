@@ -98,7 +98,7 @@ class FcmSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, 
 
 
 class ExpoSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="kebab"):
-    """`[app.expo]`: who may ask for sealed tokens of the app, and where tokens that Expo has issued go.
+    """`[app.expo]`: which apps may request sealed tokens, and where pushes to tokens that Expo has issued are forwarded.
 
     `project-ids`: the app's ids at Expo. `packages`: its application ids on Android; on iOS they are the topics of APNs.
     `forward`: "expo" forwards pushes to tokens that Expo has issued to Expo's service. `access-token-file`: of the Expo account.
@@ -121,7 +121,7 @@ class SealingSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class WebhookSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="kebab"):
-    """`[[app.webhook]]`: who gets results. `results`: "all", or "dead" for those that say to drop the token.
+    """`[[app.webhook]]`: a receiver of results. `results`: "all", or "dead" for those that say to drop the token.
 
     `secret-file`: with "whsec_…". `private`: whether the URL may be of this machine or a private network.
     """

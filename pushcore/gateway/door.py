@@ -1,4 +1,4 @@
-"""The door: who may come in, how much of a body is read, and what becomes of errors. Every endpoint stands behind it."""
+"""What every endpoint has in common: authentication, limits of a body, and responses to errors."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Guarded:
         except GatewayProblem as problem:
             return self._on_problem(problem)
         except ClientDisconnect:
-            return Response(status_code=400)  # nobody gets it
+            return Response(status_code=400)  # the client has gone
         except Exception as error:
             log.error(
                 "internal failure, please report it: %s", printable_word(repr(error), 300), exc_info=True

@@ -1,4 +1,4 @@
-"""`FairQueue`: pushes of several callers, taken in turn, so that the queue of one delays nobody else."""
+"""`FairQueue`: pushes of several callers, taken in turn, so that one caller's queue does not delay the others."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class FairQueue(Generic[T]):
         self.size += len(items)
 
     def take(self, most: int) -> list[T]:
-        """The next items, at most so many; callers with too many taken are passed over."""
+        """The next items, `most` at most; callers with too many items in progress are skipped."""
         items: list[T] = []
         turns, passed = self._turns, 0
         while turns and len(items) < most and passed < len(turns):
@@ -60,7 +60,7 @@ class FairQueue(Generic[T]):
         return items
 
     def finished(self, caller: str, count: int) -> None:
-        """So many of the caller's taken items have ended."""
+        """Some of the caller's items in progress have ended."""
         left = self._taken[caller] - count
         if left:
             self._taken[caller] = left

@@ -59,7 +59,7 @@ class RecordStore(Protocol):
         """Keep nothing under this key."""
 
     async def close(self) -> None:
-        """Give up connections."""
+        """Close the connections."""
 
 
 class MemoryRecords:
@@ -205,7 +205,7 @@ class Idempotency:
         self._waiting: dict[bytes, asyncio.Future[None]] = {}
 
     async def close(self) -> None:
-        """Give up the store."""
+        """Close the store."""
         await self._store.close()
 
     async def respond(

@@ -21,7 +21,7 @@ _REF: Final = "#/components/schemas/{name}"
 
 
 class PushResult(Struct, omit_defaults=True):
-    """What became of one push. `detail`: a sentence. `advice`: what to do. `drop_token`: whether to forget the token."""
+    """The result of one push. `detail`: a sentence. `advice`: what to do. `drop_token`: whether to forget the token."""
 
     verdict: Verdict
     status: int | None = None

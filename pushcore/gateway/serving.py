@@ -228,7 +228,7 @@ async def serve(
     reread: Callable[[], GatewayConfig] | None = None,
     on_ready: Callable[[int], None] = lambda port: None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT: then nothing new is accepted, requests end, and providers are told goodbye.
+    """Serve until SIGTERM or SIGINT: then no new request is accepted, open requests end, and connections close with GOAWAY.
 
     Args:
         config: checked.

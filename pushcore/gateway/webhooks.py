@@ -175,7 +175,7 @@ class Webhook:
         self._lost(outcome, len(batch))
 
     async def _attempt(self, id: str, body: bytes) -> tuple[str, int]:
-        """What became of an attempt, and the response's status, 0 without one."""
+        """The outcome of an attempt, and the response's status, 0 without one."""
         at = str(int(time.time()))
         headers = [
             (b"content-type", b"application/json"),

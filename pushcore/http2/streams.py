@@ -303,7 +303,7 @@ class Streams:
         if not expired:
             return
         if len(expired) > self.limits.resets_per_second:
-            # So many resets at once look like an attack; leave this connection instead.
+            # This many resets at once look like an attack; close this connection instead.
             self._send_goaway(frames.NO_ERROR, b"too many requests timed out")
             self.error = ConnectionLost(f"{len(expired)} requests timed out together")
             self.drain()

@@ -1,4 +1,4 @@
-"""A campaign that survives kill -9: what was sent and what became of it, in one SQLite file per process."""
+"""A campaign that survives kill -9: what was sent, and the outcomes, in one SQLite file per process."""
 
 from .campaign import Source as Source
 from .journal import Journal as Journal

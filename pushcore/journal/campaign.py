@@ -103,7 +103,7 @@ class CampaignRecord:
         return bits
 
     def ahead(self, row: int, count: int) -> int:
-        """The row that is so many of this journal's rows after this one."""
+        """The row that is `count` of this journal's rows after `row`."""
         if self.shards == 1:
             return row + count
         chunk, size = row // self.chunk_size, self.chunk_size

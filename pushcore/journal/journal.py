@@ -1,4 +1,4 @@
-"""`Journal`: what a campaign has sent and what became of it, on the disk, so that a killed sender can go on.
+"""`Journal`: what a campaign has sent, and the outcomes, on the disk, so that a killed sender can continue.
 
     source ──▶ pending(): what is still to be sent ──▶ engine ──▶ record(): what became of it
                   │ waits for a lease                                │ never waits
@@ -317,7 +317,7 @@ class Journal:
         return (push for push in pushes if (push.row - 1) // size % shards == shard)
 
     def admit(self, push: NumberedPush) -> bool:
-        """Whether this one push is to be sent now: one step of `pending`, for who drives the source otherwise."""
+        """Whether this one push is to be sent now: one step of `pending`, for callers that iterate the source themselves."""
         writer, row = self._writer, push.row
         writer.check()
         self._in_order(row)
@@ -351,7 +351,7 @@ class Journal:
         return earlier is not None and not (earlier.unsure and self._unknown == "report")
 
     async def room(self, rows: int = 1) -> None:
-        """Wait until so many rows, a chunk at most, can be taken from `pending` without blocking. Raises `JournalError`."""
+        """Wait until `rows` rows, a chunk at most, can be taken from `pending` without blocking. Raises `JournalError`."""
         writer, campaign = self._writer, self.campaign
         rows, last = min(rows, campaign.chunk_size), max(writer.taken, self._last)
         target = campaign.ahead(last, rows)

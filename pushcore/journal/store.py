@@ -218,7 +218,7 @@ class JournalStore:
             self.give_up_reserve()
 
     def give_up_reserve(self) -> None:
-        """Something could not be written: let it be the disk, and the next try may have room."""
+        """After a failed write: free the reserve, in case the disk is full, so that the next attempt has space."""
         if self._reserve is not None:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._reserve, 0)  # it stays open, and keeps its lock
@@ -365,7 +365,7 @@ class JournalStore:
             raise JournalError(f"{self.path} was removed or renamed while it was written")
 
     def mend_index(self) -> None:
-        """Before each use: give the shared memory file its size back if another process truncated it.
+        """Before each use: restore the size of the shared memory file if another process truncated it.
 
         SQLite has it mapped into memory, and an access beyond its end would end this process by SIGBUS. All that was in it
         is in the log, and SQLite reads it from there when the next transaction begins.

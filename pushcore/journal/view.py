@@ -1,4 +1,4 @@
-"""A journal that is only read: how far a campaign is, and what became of its rows."""
+"""A journal that is only read: the progress of a campaign, and the outcomes of its rows."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class JournalView:
         self.close()
 
     def close(self) -> None:
-        """Give the file up."""
+        """Close the file."""
         self._store.close()
 
     @property

@@ -90,7 +90,7 @@ class JournalWriter:
         self._unmoved: list[tuple[int, int, bool]] = []
         self._changed = threading.Condition()
         self._wakers: list[Callable[[], object]] = []
-        # A daemon: who forgets to close the journal leaves it as a kill does, and not a process that never ends.
+        # A daemon: a journal that is not closed behaves as after a kill, and the process can end.
         self._thread = threading.Thread(target=self._work, name="pushcore journal", daemon=True)
         self._thread.start()
 

@@ -1,4 +1,4 @@
-"""Warnings of what a caller gives, each logged once: the same mistake is in every push of a campaign."""
+"""Warnings about a caller's arguments, each logged once: the same mistake is in every push of a campaign."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ def warn_once(text: str) -> None:
 
 
 def forget() -> None:
-    """Begin anew, for tests."""
+    """Start again, for tests."""
     _warned.clear()

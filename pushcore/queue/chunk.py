@@ -33,7 +33,7 @@ MAX_COLUMNS: Final = 1000
 
 _MAGIC: Final = b"pc1\n"
 _HEAD: Final = struct.Struct("<4sII")
-_RAW_DIGITS: Final = 16  # a hexadecimal column of so many digits or more is stored as bytes
+_RAW_DIGITS: Final = 16  # a hexadecimal column of this many digits or more is stored as bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ RETRY: Final = 0.02
 LONGEST: Final = 86_400.0
 """Seconds for which a 429 stops sending, at most, as in `RateLimiter.close`."""
 QUOTA: Final = 60.0
-"""A rate limit with a window of so many seconds or more is a quota."""
+"""Seconds: a rate limit with a window of this length or more is a quota."""
 
 _STATE: Final = struct.Struct("<6d")
 

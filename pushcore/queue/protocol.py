@@ -109,7 +109,7 @@ class WorkQueue(Protocol):
         """Restart the time of leases. Returns the leases that another worker has by now, as far as the queue reports it."""
 
     async def done(self, lease: Lease, result: bytes) -> None:
-        """Store the result and remove the chunk. If anything is killed meanwhile, at least one of the two is stored.
+        """Store the result and remove the chunk. If anything is killed in between, at least one of the two is stored.
 
         It is also called after the lease was lost. Then there are two results, and the ledger uses the first.
         """

@@ -125,7 +125,7 @@ def _send(place: Path, fake: FakeProcess, abort: Callable[[], None]) -> tuple[in
 
 
 def _show(counts: Counter[str], right: Counter[str]) -> None:
-    click.echo(f"{'device':<28}{'verdict':<15}{'planted':>10}{'came back':>12}")
+    click.echo(f"{'device':<28}{'verdict':<15}{'rows':>10}{'as expected':>12}")
     for kind in kinds():
         wanted, actual = counts[kind.name], right[kind.name]
         mark = "" if wanted == actual else "  <--"

@@ -74,7 +74,7 @@ def kinds() -> tuple[DemoDevice, ...]:
         DemoDevice("Android, registered", 0.25, FCM, "ACCEPTED", "200", "", _registration),
         DemoDevice("Android, with platform", 0.05, FCM, "ACCEPTED", "200", "", _registration, "android"),
         DemoDevice("Android, installation id", 0.06, FCM, "ACCEPTED", "200", "", _fid),
-        DemoDevice("Android, as the app has it", 0.0265, FCM, "ACCEPTED", "200", "", _object),
+        DemoDevice("Android, token object", 0.0265, FCM, "ACCEPTED", "200", "", _object),
         DemoDevice(
             "Android, unregistered",
             0.004,

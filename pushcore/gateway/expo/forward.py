@@ -180,7 +180,7 @@ class ExpoService:
         return await round_trip(self._pool, self._template, path, orjson.dumps(document), seconds)
 
     async def _permitted(self, count: int, deadline: float) -> bool:
-        """Wait until so many may leave. False when that would be after the deadline: then none are counted."""
+        """Wait until the rate permits these messages. False if that would be after the deadline: then none are counted."""
         now, limiter = asyncio.get_running_loop().time, self._limiter
         permitted = limiter.permits(count, now())
         while permitted < count:
@@ -208,7 +208,7 @@ def read_data(exchange: Exchange) -> Any:
 
 
 def read_tickets(exchange: Exchange, count: int) -> list[Json] | Rejection:
-    """The tickets of a response for so many messages, or why there are none."""
+    """The tickets of a response, one for each message, or why there are none."""
     error = exchange.error
     if error is not None:
         if error.unprocessed:

@@ -69,7 +69,7 @@ class GatewayNumbers:
         children[1].observe(seconds, None if trace is None else {"trace_id": trace})
 
     def webhook(self, app: str, outcome: str, results: int) -> None:
-        """Count results for a webhook by what became of them."""
+        """Count results for a webhook by their outcome."""
         self._webhooks.labels(app, outcome).inc(results)
 
     def forwarded(self, app: str, ticket: str) -> None:

@@ -155,7 +155,7 @@ def _of_pushes(gateway: Gateway, caller: Caller, wanted: BatchRequest) -> PlainB
 
 
 def _of_rows(gateway: Gateway, caller: Caller, wanted: BatchRequest) -> PlainBatch:
-    """Raises `GatewayProblem` when the template can be sent to nobody."""
+    """Raises `GatewayProblem` when the template cannot be sent to any row."""
     rows = wanted.rows or []
     app = gateway.app_of(caller, wanted.app)
     template = _template(app, wanted)

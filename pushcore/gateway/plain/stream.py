@@ -124,7 +124,7 @@ class PushStream:
         """Why no more lines are read."""
         self._read_all = False
         self._gone = False
-        """Whether the client has gone, so that nobody reads results."""
+        """Whether the client has gone, so that results are not read."""
         self._write_wake: asyncio.Future[None] | None = None
         self._read_wake: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
