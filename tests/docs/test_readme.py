@@ -72,6 +72,9 @@ def test_the_gateway_takes_the_curl(tmp_path: Path) -> None:
     (block,) = [block for block in blocks("sh") if "curl" in block]
     start, _, curl = block.partition(" &\n")
     assert start == "pushcore gateway --demo --port 8030"
+    assert (
+        "--retry-connrefused" in curl
+    )  # the block is pasted as a whole, and the gateway needs seconds to start
     words = [sys.executable, "-m", *start.replace("8030", "0").split()]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as gateway:
         try:

@@ -221,6 +221,6 @@ def _invite(config: GatewayConfig, control: str, port: int) -> None:
         f'{{"to": "{token}", "payload": {{"title": "Hi", "body": "From the gateway"}}}}\'\n'
     )
     click.echo(
-        f"The same phone for a program with Expo's SDK, and what the SDK for Node is redirected by:\n\n"
+        f"For a program with Expo's SDK: the token of the same phone, and the variable that redirects the SDK for Node:\n\n"
         f"  {expo}\n  EXPO_BASE_URL=http://127.0.0.1:{port}\n"
     )
