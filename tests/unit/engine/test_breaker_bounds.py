@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from pushcore.engine.breaker import MAX_TRIP, NOTHING_SEEN, Breaker, Seen, Trip, registered_time
+from pushcore.engine.breaker import NOTHING_SEEN, Breaker, Seen, Trip, registered_time
 from pushcore.models.apns import Notification
 from pushcore.reasons import UNEXPECTED_SUCCESS
 from pushcore.results import Result, Verdict
@@ -155,9 +156,19 @@ def test_the_end_of_a_campaign_asks_the_others_once_more() -> None:
 
 
 def test_a_trip_is_read_up_to_its_size() -> None:
-    data = Trip("reason", "sentence").encode().ljust(MAX_TRIP)
+    data = Trip("reason", "sentence").encode().ljust(3072)
     assert Trip.decode(data) == Trip("reason", "sentence")
     assert Trip.decode(data + b" ") is None
+
+
+def test_words_and_sentences_of_a_trip_are_cut() -> None:
+    trip = Trip.decode(Trip("r" * 101, "s" * 601).encode())
+    assert trip == Trip("r" * 100, "s" * 600)
+
+
+def test_a_trip_does_not_change() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Trip("reason", "sentence").reason = "another"  # type: ignore[misc]
 
 
 def test_a_long_detail_is_cut() -> None:

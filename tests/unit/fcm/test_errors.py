@@ -482,6 +482,11 @@ def test_a_dead_token_of_a_failing_server_is_no_proof() -> None:
     assert read_error(500, body(500, "INTERNAL", "", fcm("UNREGISTERED"))).verdict is Verdict.UNAVAILABLE
 
 
+def test_a_failing_server_does_not_blame_the_size() -> None:
+    failure = read_error(500, body(500, "INTERNAL", "", apns(413, "PayloadTooLarge")))
+    assert failure.verdict is Verdict.UNAVAILABLE
+
+
 def test_a_date_to_wait_for_is_seconds_from_1970_when_the_time_is_not_given() -> None:
     assert read_error(503, b"", "Thu, 01 Jan 1970 00:01:00 GMT").retry_after == 60
 
