@@ -37,7 +37,7 @@ try:
     from fakeservers.faults import FaultPlan
     from fakeservers.fcm.server import MAX_BODY, FakeFcm
     from fakeservers.fcm.service_account import FILE_NAME, PROJECT_ID, FakeServiceAccount
-    from fakeservers.handouts import write_certificates, write_fates
+    from fakeservers.handouts import check_names, write_certificates, write_fates
     from fakeservers.impersonation import hosts_of, route_to
     from fakeservers.options import parser
     from fakeservers.serving.google_front import BARE_POLICY, FrontEndPolicy
@@ -158,6 +158,7 @@ def _urls(fakes: Fakes) -> dict[str, str]:
 def _fakes(options: argparse.Namespace) -> Fakes:
     """The fakes that are asked for, not listening yet."""
     # Read before anything is written: a mistake in it leaves no files behind.
+    _attempt("", lambda: check_names(getattr(options, "client_cert", None) or ()))
     registry = _registry(options) if "apns" in options.services else None
     faults = _faults(options)
     certs = _attempt(

@@ -41,18 +41,27 @@ def wanted_certificate(text: str) -> WantedCertificate:
     """
     name, colon, listed = text.partition(":")
     if not colon:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME:TOPIC, or NAME:TOPIC,TOPIC")
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} is not NAME:TOPIC, or NAME:TOPIC,TOPIC")
     if _NAME.fullmatch(name) is None or name in TAKEN or name.startswith("AuthKey_"):
         raise argparse.ArgumentTypeError(
-            f"{name!r} is no name for a file: letters, digits, - and _, not ca or server"
+            f"{name[:80]!r} is no name for a file: letters, digits, - and _, not ca or server"
         )
     topics = tuple(topic.strip() for topic in listed.split(","))
     for topic in topics:
         if _BUNDLE_ID.fullmatch(topic) is None or len(topic) > 255:
             raise argparse.ArgumentTypeError(
-                f"{topic!r} is no bundle id: letters, digits, hyphens, and dots between them, as com.example.app"
+                f"{topic[:80]!r} is no bundle id: letters, digits, hyphens, and dots between them, as com.example.app"
             )
     return WantedCertificate(name, topics)
+
+
+def check_names(requested: Iterable[WantedCertificate]) -> None:
+    """Raises `ValueError` when two certificates would have the same files."""
+    seen: set[str] = set()
+    for certificate in requested:
+        if certificate.name in seen:
+            raise ValueError(f"--client-cert names {certificate.name} twice; expected different names")
+        seen.add(certificate.name)
 
 
 def write_certificates(certs: Certificates, requested: Iterable[WantedCertificate]) -> None:

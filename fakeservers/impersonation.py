@@ -68,5 +68,7 @@ def impersonated(text: str) -> tuple[str, ...]:
             hosts[name.lower()] = None
         else:
             known = ", ".join((*SERVICES, "all", *HOSTS))
-            raise argparse.ArgumentTypeError(f"{name!r} may not be impersonated, expected some of {known}")
+            raise argparse.ArgumentTypeError(
+                f"{name[:80]!r} may not be impersonated, expected some of {known}"
+            )
     return tuple(hosts)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Callable
 from typing import Self, TypeAlias
 
@@ -19,6 +20,7 @@ MAX_HEAD = 16_384
 HEAD_TIMEOUT = 10.0
 """Seconds to wait for a request's head."""
 CHUNK = 65_536
+_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+):([0-9]{1,5})", re.ASCII)
 
 
 class RedirectingProxy:
@@ -80,28 +82,35 @@ class RedirectingProxy:
         task.add_done_callback(ended)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # The client may disconnect, or send no request.
-        with contextlib.suppress(
-            OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError
-        ):
+        # The client may disconnect; uvloop raises a RuntimeError when something is written after that.
+        with contextlib.suppress(OSError, RuntimeError, asyncio.IncompleteReadError):
             target = await self._target(reader, writer)
             if target is not None:
                 await self._tunnel(reader, writer, target)
 
     async def _target(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Address | None:
         """The address for a request; None when it was answered with an error."""
-        async with asyncio.timeout(HEAD_TIMEOUT):
-            head = await reader.readuntil(b"\r\n\r\n")
+        try:
+            async with asyncio.timeout(HEAD_TIMEOUT):
+                head = await reader.readuntil(b"\r\n\r\n")
+        except TimeoutError:
+            await self._refuse(writer, "408 Request Timeout", f"expected a request within {HEAD_TIMEOUT:g} s")
+            return None
+        except asyncio.LimitOverrunError:
+            status = "431 Request Header Fields Too Large"
+            await self._refuse(writer, status, f"expected at most {MAX_HEAD} bytes before the empty line")
+            return None
         method, _, rest = head.partition(b"\r\n")[0].decode("latin-1").partition(" ")
         if method != "CONNECT":
             await self._refuse(writer, "405 Method Not Allowed", "this proxy takes CONNECT alone")
             return None
         authority = rest.partition(" ")[0]
-        host, _, port = authority.rpartition(":")
-        if not host or not port.isascii() or not port.isdigit():
-            await self._refuse(writer, "400 Bad Request", "CONNECT needs a host and a port")
+        match = _AUTHORITY.fullmatch(authority)
+        if match is None or not 1 <= int(match[2]) <= 65_535:
+            sentence = "CONNECT needs HOST:PORT, with a port from 1 to 65535"
+            await self._refuse(writer, "400 Bad Request", sentence)
             return None
-        target = self._route(host.strip("[]"), int(port[:6]))
+        target = self._route(match[1].strip("[]"), int(match[2]))
         if target is None:
             await self._refuse(writer, "502 Bad Gateway", f"no fake answers for {authority:.300}")
         return target
@@ -134,7 +143,7 @@ class RedirectingProxy:
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Copy bytes, the end included."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, RuntimeError):  # of uvloop, for a transport that is closed
         while data := await reader.read(CHUNK):
             writer.write(data)
             await writer.drain()

@@ -23,6 +23,7 @@ from fakeservers.__main__ import main
 from fakeservers.certs import certificate_topics
 from fakeservers.handouts import PASSPHRASE, wanted_certificate, write_fates
 from fakeservers.impersonation import HOSTS, hosts_of, impersonated, route_to
+from fakeservers.serving import redirecting_proxy
 from fakeservers.serving.redirecting_proxy import RedirectingProxy
 from tests.fakeservers.client import DEADLINE, DEVICE, PAYLOAD, headers_for, provider_token
 from tests.fakeservers.faults_client import run
@@ -87,8 +88,37 @@ async def test_what_the_proxy_does_not_take(tmp_path: Path) -> None:
         for head, status in (
             (b"CONNECT nowhere HTTP/1.1\r\n\r\n", b" 400 "),
             (b"CONNECT a:b HTTP/1.1\r\n\r\n", b" 400 "),
-            (b"CONNECT x:99999999999 HTTP/1.1\r\n\r\n", b" 502 "),
+            *(
+                (b"CONNECT %b HTTP/1.1\r\n\r\n" % authority, b" 400 ")
+                for authority in (
+                    *(
+                        b"x:99999999999",
+                        b"api.push.apple.com:0",
+                        b"api.push.apple.com:70000",
+                        b"a:-1",
+                        b":443",
+                    ),
+                    *(b"api.push.apple.com:", b"api.push.apple.com:4\xb23", b"u:p@api.push.apple.com:443"),
+                    *(b"https://api.push.apple.com:443", b"api.push.apple.com/x:443", b"\x1b[31mevil:443"),
+                    *(b"::1:443", b"", b" api.push.apple.com:443"),
+                )
+            ),
+            *(
+                (b"CONNECT %b:443 HTTP/1.0\r\n\r\n" % host, b" 502 ")
+                for host in (
+                    b"[::1]",
+                    b"[2620:149:208::1]",
+                    b"17.188.1.1",
+                    b"apple.com.example",
+                    b"a" * 15_000,
+                )
+            ),
+            *(
+                (method + b" / HTTP/1.1\r\n\r\n", b" 405 ")
+                for method in (b"GET", b"HEAD", b"connect", b"PRI")
+            ),
             (b"x" * 20_000 + b"\r\n\r\n", b""),
+            (b"CONNECT api.push.apple.com:443 HTTP/1.1\r\n" + b"x: y\r\n" * 10_000, b""),
         ):
             async with asyncio.timeout(DEADLINE):
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -104,7 +134,72 @@ async def test_what_the_proxy_does_not_take(tmp_path: Path) -> None:
         command = (*CURL, "--proxytunnel", "--proxy", proxy.url, "--cacert", apns.ca_file, "--http2")
         _, output = await run(*command, "-d", "{}", f"https://{target}/3/device/{DEVICE}")
         assert "MissingProviderToken" in output
-        assert proxy.refused == 5
+        assert proxy.refused >= 2 + 2 + 14 + 5 + 4
+        assert proxy.tunnels == 1
+
+
+async def test_a_head_that_does_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redirecting_proxy, "HEAD_TIMEOUT", 0.05)
+    async with both(tmp_path) as (_, _, proxy), asyncio.timeout(DEADLINE):
+        port = int(proxy.url.rpartition(":")[2])
+        for part in (b"", b"CONNECT api.push", b"CONNECT api.push.apple.com:443 HTTP/1.1\n\n"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(part)
+            answer = await reader.read()
+            assert answer.startswith(b"HTTP/1.1 408 ")
+            assert answer.endswith(b"\r\n\r\nexpected a request within 0.05 s\n")
+            writer.close()
+        monkeypatch.setattr(redirecting_proxy, "HEAD_TIMEOUT", DEADLINE)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"x" * 2 * redirecting_proxy.MAX_HEAD)
+        assert b" 431 " in await reader.readline()
+        writer.transport.abort()
+
+
+async def test_a_tunnel_whose_other_end_is_closed_is_no_error() -> None:
+    """uvloop raises a RuntimeError for a transport that is closed."""
+
+    class Closed:
+        aborted = False
+
+        @property
+        def transport(self) -> Any:
+            return self
+
+        def write_eof(self) -> None:
+            raise RuntimeError("the handler is closed")
+
+        def abort(self) -> None:
+            self.aborted = True
+
+    reader, writer = asyncio.StreamReader(), Closed()
+    reader.feed_eof()
+    await redirecting_proxy._copy(reader, writer)  # type: ignore[arg-type]
+    assert writer.aborted
+
+
+async def test_bytes_behind_a_connect_reach_the_fake_with_and_without_a_name(tmp_path: Path) -> None:
+    """The handshake begins in the packet of the CONNECT, as with clients that do not wait for the 200."""
+    async with both(tmp_path) as (apns, _, proxy), asyncio.timeout(DEADLINE):
+        context = ssl.create_default_context(cafile=apns.ca_file)
+        context.check_hostname = False
+        for name in ("api.push.apple.com", "fcm.googleapis.com", None):
+            hello, received = ssl.MemoryBIO(), ssl.MemoryBIO()
+            session = context.wrap_bio(received, hello, server_hostname=name)
+            with pytest.raises(ssl.SSLWantReadError):
+                session.do_handshake()
+            reader, writer = await asyncio.open_connection("127.0.0.1", int(proxy.url.rpartition(":")[2]))
+            head = b"CONNECT api.push.apple.com:443 HTTP/1.1\r\nhost: other.example\r\n\r\n"
+            writer.write(head + hello.read())
+            assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+            while session.version() is None or hello.pending:
+                try:
+                    session.do_handshake()
+                    break
+                except ssl.SSLWantReadError:
+                    received.write(await reader.read(65_536))
+            assert session.getpeercert()
+            writer.transport.abort()
 
 
 async def test_a_tunnel_ends_with_its_proxy(tmp_path: Path) -> None:
@@ -149,6 +244,22 @@ def test_the_names_of_an_option() -> None:
 def test_a_client_certificate_that_cannot_be_made(text: str, sentence: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match=re.escape(sentence)):
         wanted_certificate(text)
+
+
+@pytest.mark.parametrize("text", ["x" * 10_000, "x" * 10_000 + ":a.b", "app:" + "x" * 10_000])
+def test_of_a_long_value_the_beginning_is_shown(text: str) -> None:
+    for read in (wanted_certificate, impersonated):
+        with pytest.raises(argparse.ArgumentTypeError) as caught:
+            read(text)
+        assert len(str(caught.value)) < 600
+
+
+def test_two_certificates_of_one_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--client-cert", "app:com.example.a", "--client-cert", "app:com.example.b"]
+    assert main(["apns", "--certs", str(tmp_path / "certs"), *words]) == 2
+    said = "fakeservers: --client-cert names app twice; expected different names\n"
+    assert capsys.readouterr().err == said
+    assert not list(tmp_path.iterdir())
 
 
 async def test_every_fate_of_the_file_happens(tmp_path: Path) -> None:
