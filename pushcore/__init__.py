@@ -4,6 +4,9 @@ Everything that a user gives, gets or catches is imported from here. Templates a
 they are first used: a program that only sends does not wait for them.
 """
 
+from .cli.process import interrupts  # noqa: F401  # before all others
+
+# isort: split
 from importlib import import_module
 from typing import TYPE_CHECKING
 

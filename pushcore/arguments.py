@@ -40,6 +40,29 @@ def kind(value: object) -> str:
     return "None" if value is None else type(value).__name__
 
 
+_JSON_KINDS: Final = {
+    type(None): "null",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    str: "a string",
+    list: "a list",
+    dict: "an object",
+}
+
+
+def json_kind(value: object) -> str:
+    """The kind of a value that came from JSON, in JSON's words, for its user may know no Python; of all other values the class."""
+    return _JSON_KINDS.get(type(value)) or kind(value)
+
+
+def json_shown(value: object) -> str:
+    """A value that came from JSON for an error message: plain values as JSON writes them, of lists and objects the kind."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return json_kind(value) if value is None or isinstance(value, list | dict) else shown(value)
+
+
 def check(
     valid: bool, name: str, expected: str, value: object, error: type[ValueError] = ConfigurationError
 ) -> None:

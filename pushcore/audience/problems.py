@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Final
+
+import orjson
 
 from ..key_material import read_bounded
 from ..redaction import RedactedError, redact_value, shown_name
@@ -38,8 +41,15 @@ def printable(text: str, limit: int | None = None) -> str:
 
 
 def shown(value: object) -> str:
-    """A value from a file, in quotes and truncated."""
-    return f"'{printable(redact_value(str(value)), 40)}'"
+    """A value from a file, in quotes and truncated; what is no text as JSON writes it, for its user may know no Python."""
+    return f"'{printable(redact_value(_text_of(value)), 40)}'"
+
+
+def _text_of(value: object) -> str:
+    if isinstance(value, bool | list | dict | None):
+        with contextlib.suppress(TypeError):
+            return orjson.dumps(value).decode()
+    return str(value)
 
 
 def explain(error: OSError) -> str:

@@ -21,7 +21,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from ..arguments import check, check_type
+from ..arguments import check, check_type, json_kind, kind
 from ..errors import AccessTokenError, ConfigurationError, TransportError
 from ..key_material import Wrong, find_private_key, key_algorithm, plain, read_material
 from ..reasons import UNEXPECTED, describe_unexpected, printable_word
@@ -46,6 +46,7 @@ OTHER_TYPES: Final = (
 )
 """Types of Google's credentials files that need google-auth."""
 _SMALLEST_KEY: Final = 2048  # bits, RFC 7518, section 3.3
+_NO_JSON: Final = object()
 _EXPECTED: Final = (
     'expected the JSON key of a service account, "type": "service_account", from the Google Cloud console'
 )
@@ -162,8 +163,12 @@ class ServiceAccount:
             content = _parse(
                 plain(content.encode("utf-8", "replace") if isinstance(content, str) else content)
             )
+            if content is _NO_JSON:
+                raise wrong("is not JSON")
+            if not isinstance(content, Mapping):
+                raise wrong(f"is not a JSON object but {json_kind(content)}")
         if not isinstance(content, Mapping):
-            raise wrong(f"is not a JSON object but {type(info).__name__}")
+            raise wrong(f"is not a mapping or JSON but {kind(content)}")
         if content.get("type") != "service_account":
             raise wrong(_kind_of(content))
         fields: dict[str, str] = {}
@@ -273,28 +278,28 @@ def read_info(
     if not content:
         raise wrong("is empty")
     info = _parse(content)
-    if info is None:
+    if info is _NO_JSON:
         kind = describe_secret(content.decode("utf-8", "replace"))
         raise wrong(
             f"is {kind} and not JSON" if kind not in (None, "JSON") else f"is not JSON{_where(content)}"
         )
     if not isinstance(info, Mapping):
-        raise wrong(f"is not a JSON object but {type(info).__name__}")
+        raise wrong(f"is not a JSON object but {json_kind(info)}")
     return name, info
 
 
 def _parse(content: bytes) -> Any:
-    """The value of a JSON text; None if it is not JSON. Line breaks in its strings, and escaped escapes, are accepted."""
+    """The value of a JSON text; `_NO_JSON` if it is not JSON. Line breaks in its strings, and escaped escapes, are accepted."""
     try:
         text = content.decode()
     except UnicodeDecodeError:
-        return None
+        return _NO_JSON
     # A shell or a template may have escaped the line breaks between the members, or the whole text a second time.
     unescaped = _ESCAPE.sub(lambda match: _UNESCAPED[match[1]], text)
     for attempt in (text, unescaped):
         with contextlib.suppress(ValueError, RecursionError):
             return json.loads(attempt, strict=False)
-    return None
+    return _NO_JSON
 
 
 def _where(content: bytes) -> str:

@@ -25,6 +25,7 @@ from .commands.status import status
 from .commands.tokens import tokens
 from .commands.worker import worker
 from .origins import with_origins
+from .process.interrupts import raise_again
 from .statuses import BAD_INPUT, INCOMPLETE
 from .streams import standard_streams
 
@@ -65,6 +66,7 @@ def run() -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status. Every error is one sentence on the standard error."""
     try:
+        raise_again()
         status = cli.main(args=arguments, prog_name="pushcore", standalone_mode=False)
         return status if isinstance(status, int) else 0
     except (BadInput, ConfigurationError, JournalError) as error:

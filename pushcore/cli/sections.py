@@ -14,6 +14,7 @@ from ..audience.problems import BadInput
 from ..errors import ConfigurationError
 from ..redaction import describe_address, describe_secret
 from .origins import unknown_variables, with_origins
+from .process.open_files import check_open_files
 
 ENVIRONMENT: Final = "PUSHCORE"
 """An option --apns-key has the variable PUSHCORE_APNS_KEY."""
@@ -87,11 +88,12 @@ class Command(click.Command):
     """A command with help by section, and with errors that name the variable or key with the wrong value.
 
     If it has more than two rare options (`brief`), `--help` leaves them out, and all of its text after a form feed; `--help-all`
-    shows everything.
+    shows everything. `offline`: it reads and writes files only, and needs no event loop.
     """
 
-    def __init__(self, *names: Any, **settings: Any) -> None:
+    def __init__(self, *names: Any, offline: bool = False, **settings: Any) -> None:
         super().__init__(*names, **settings)
+        self.offline = offline
         self.brief = sum(isinstance(each, Option) and each.rare for each in self.params) > 2
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
@@ -108,6 +110,8 @@ class Command(click.Command):
         """Called by click. Errors name the variable or the key of a file from which an option has its value."""
         for text in unknown_variables(ctx):
             click.echo(f"pushcore: {text}", err=True)
+        if not self.offline:
+            check_open_files()
         try:
             return super().invoke(ctx)
         except (BadInput, ConfigurationError) as error:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import orjson
 
-from ..arguments import check
+from ..arguments import check, json_kind
 from ..arguments import kind as kind_of
 from ..http2.exchange import NO_FIELDS, Exchange, Sink, request
 from ..http2.headers import Field, HeaderTemplate
@@ -255,7 +255,7 @@ class FcmRequestBuilder:
             if not data and isinstance(source, str | bytes):  # an empty text is no empty object
                 raise TypeError
         except (TypeError, ValueError):
-            raise FieldError(f"data must be an object, not {type(source).__name__}") from None
+            raise FieldError(f"data must be an object, not {json_kind(source)}") from None
         check_data(data)
         if len(self._keys) >= MAX_KNOWN:
             self._keys.clear()

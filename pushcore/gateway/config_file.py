@@ -16,6 +16,7 @@ import msgspec
 from ..audience.problems import BadInput, printable, read_small, shown
 from ..redaction import describe_secret, shown_name
 from .config import GatewayConfig
+from .problems import in_words
 
 MAX_FILE: Final = 4 * 1024 * 1024
 """Bytes of a config file: some thousands of callers."""
@@ -108,7 +109,7 @@ def _explain(text: str) -> tuple[str, tuple[str | int, ...]]:
     if missing := _MISSING.match(sentence):
         return f"{table} has no {missing[1] if path else f'[[{missing[1]}]]'}", path
     key = next((part for part in reversed(path) if isinstance(part, str) and part), "")
-    return f"{key}: {sentence[:1].lower()}{sentence[1:]}", path
+    return f"{key}: {in_words(sentence[:1].lower() + sentence[1:])}", path
 
 
 class Locate:

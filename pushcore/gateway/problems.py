@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -12,6 +13,26 @@ from starlette.responses import Response
 MEDIA_TYPE: Final = "application/problem+json"
 TYPES: Final = "urn:pushcore:problem:"
 """What the `type` of a problem begins with; its name follows."""
+
+
+_TYPES: Final = re.compile(
+    r"(?:(?<=xpected )|(?<=, got ))`((?:str|int|float|bool|array|object|null)(?: \| \w+)*)`"
+)
+_IN_WORDS: Final = {
+    "str": "a string",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "an object",
+}
+
+
+def in_words(sentence: str) -> str:
+    """A sentence of msgspec with JSON's words for the types, where it has Python's: its reader may know no Python."""
+    return _TYPES.sub(
+        lambda match: " or ".join(_IN_WORDS.get(name, name) for name in match[1].split(" | ")), sentence
+    )
 
 
 class GatewayProblem(Exception):

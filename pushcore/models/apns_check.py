@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from ..arguments import kind, shown
+from ..arguments import json_kind, json_shown
 from .apns import EVENTS, INTERRUPTION_LEVELS, NEEDED, PUSH_TYPES
 from .times import moment_problem
 
@@ -74,10 +74,10 @@ def _mistyped_parts(aps: Mapping[str, Any]) -> Iterator[str]:
     for name in _ONES:
         value = aps.get(name)
         if value is not None and (isinstance(value, bool) or value not in (0, 1)):
-            yield f"{name} must be the number 1, not {shown(value)}"
+            yield f"{name} must be the number 1, not {json_shown(value)}"
     level = aps.get("interruption-level")
     if level is not None and level not in INTERRUPTION_LEVELS:
-        yield f"interruption-level must be one of {', '.join(INTERRUPTION_LEVELS)}, not {shown(level)}"
+        yield f"interruption-level must be one of {', '.join(INTERRUPTION_LEVELS)}, not {json_shown(level)}"
     score: Any = aps.get("relevance-score")
     if type(score) in (int, float) and not 0 <= score <= 1 and aps.get("event") is None:
         yield "relevance-score must be from 0 to 1"
@@ -89,7 +89,7 @@ def _of_wrong_types(
     for name, (classes, expected) in types.items():
         value = part.get(name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, classes)):
-            yield f"{place}{name} must be {expected}, not {kind(value)}"
+            yield f"{place}{name} must be {expected}, not {json_kind(value)}"
 
 
 def idle_parts(payload: Mapping[str, Any], push_type: object) -> list[str]:
@@ -143,7 +143,7 @@ def _of_live_activity(aps: Mapping[str, Any]) -> Iterator[str]:
     if event is None:
         yield "a Live Activity has no effect without an event"
     elif event not in EVENTS:
-        yield f"its event {event!r:.40} is none of {', '.join(EVENTS)}"
+        yield f"its event {json_shown(event)} is none of {', '.join(EVENTS)}"
     else:
         for name in NEEDED[event]:
             key = name.replace("_", "-")

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final, Literal, Self, get_args
 
 import orjson
 
+from ..arguments import json_kind, json_shown
 from .apns import INTERRUPTION_LEVELS, InterruptionLevel
 from .json_values import json_problem
 from .push_model import PushModel
@@ -106,7 +107,7 @@ class ExpoMessage(PushModel):
             ValueError: it is no object, has a value that no platform could take, or with `strict` an unknown key.
         """
         if type(source) is not dict and not isinstance(source, Mapping):
-            raise ValueError(f"a message in Expo's format is a JSON object, not {type(source).__name__}")
+            raise ValueError(f"a message in Expo's format is a JSON object, not {json_kind(source)}")
         given: dict[str, Any] = {}
         to_check: list[str] = []
         for key, value in source.items():
@@ -218,7 +219,7 @@ def _convert_times(given: dict[str, Any]) -> None:
 
 def _check_type(name: str, value: Any, kind: type | tuple[type, ...], expected: str) -> None:
     if not isinstance(value, kind):
-        raise ValueError(f"{name} must be {expected}, not {value!r:.60}")
+        raise ValueError(f"{name} must be {expected}, not {json_shown(value)}")
 
 
 def _check_text(name: str, value: Any) -> None:
@@ -244,7 +245,7 @@ def _check_data(name: str, value: Any) -> None:
 def _check_rich_content(name: str, value: Any) -> None:
     _check_type(name, value, Mapping, "an object")
     if not isinstance(value.get("image"), str | None):
-        raise ValueError(f"richContent.image must be a URL, not {value['image']!r:.60}")
+        raise ValueError(f"richContent.image must be a URL, not {json_shown(value['image'])}")
 
 
 def _check_sound(name: str, value: Any) -> None:
@@ -254,9 +255,9 @@ def _check_sound(name: str, value: Any) -> None:
     if isinstance(value, Mapping):
         file, volume = value.get("name"), value.get("volume")
         if file is not None and not isinstance(file, str):
-            raise ValueError(f"sound.name must be a string, not {file!r:.60}")
+            raise ValueError(f"sound.name must be a string, not {json_shown(file)}")
         if volume is not None and (type(volume) not in (int, float) or not 0 <= volume <= 1):
-            raise ValueError(f"sound.volume must be from 0 to 1, not {volume!r:.60}")
+            raise ValueError(f"sound.volume must be from 0 to 1, not {json_shown(volume)}")
 
 
 def _check_recipients(name: str, value: Any) -> None:
@@ -268,18 +269,18 @@ def _check_recipients(name: str, value: Any) -> None:
 def _check_number(name: str, value: Any) -> None:
     number = (type(value) is int or (type(value) is float and math.isfinite(value))) and value >= 0
     if not number or (name == "badge" and type(value) is not int):
-        raise ValueError(f"{name} must be a number from 0 on, not {value!r:.60}")
+        raise ValueError(f"{name} must be a number from 0 on, not {json_shown(value)}")
 
 
 def _check_choice(name: str, value: Any) -> None:
     choices = _CHOICES[name]
     if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r:.60}")
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, not {json_shown(value)}")
 
 
 def _check_score(name: str, value: Any) -> None:
     if type(value) not in (int, float) or not 0 <= value <= 1:
-        raise ValueError(f"{name} must be a number from 0 to 1, not {value!r:.60}")
+        raise ValueError(f"{name} must be a number from 0 to 1, not {json_shown(value)}")
 
 
 def _check_vibrate(name: str, value: Any) -> None:

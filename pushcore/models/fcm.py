@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final, Literal, Self
 
 import orjson
 
+from ..arguments import json_kind
 from .fcm_parts import (
     AndroidConfig,
     AndroidConfigV2,
@@ -148,14 +149,14 @@ class Message(PushModel):
             ValueError: it is no object, has a key that Google does not know, or one twice.
         """
         if not isinstance(source, Mapping):
-            raise ValueError(f"a message is a JSON object, not {type(source).__name__}")
+            raise ValueError(f"a message is a JSON object, not {json_kind(source)}")
         validate: Any = False
         if "message" in source:
             envelope = _renamed(source, _ENVELOPE, "the request")
             validate = envelope.get("validate_only", False)
             source = envelope["message"]
             if not isinstance(source, Mapping):
-                raise ValueError(f'"message" is a JSON object, not {type(source).__name__}')
+                raise ValueError(f'"message" is a JSON object, not {json_kind(source)}')
         fields = _renamed(source, _MESSAGE, "the message")
         fields.pop("name", None)  # Google's own, in answers only
         return cls(**fields, validate_only=False if validate is None else validate)
@@ -292,7 +293,7 @@ class LegacyMessage(PushModel):
             ValueError: it is no object, or has a key that the API does not know.
         """
         if not isinstance(source, Mapping):
-            raise ValueError(f"a message is a JSON object, not {type(source).__name__}")
+            raise ValueError(f"a message is a JSON object, not {json_kind(source)}")
         for key in source:
             if key not in LegacyMessage.__slots__:
                 raise ValueError(f"unknown key {str(key)[:60]!r} in the message")

@@ -12,8 +12,8 @@ from typing import Any, Final, get_args
 
 import orjson
 
+from ..arguments import json_kind, json_shown
 from ..arguments import kind as kind_of
-from ..arguments import shown
 from .apns_check import moments_problem
 from .fcm import MAX_REGISTRATION_IDS, TARGETS, LegacyNotification, LegacyPriority, camel
 from .fcm_parts import NotificationPriority, NotificationProxy, Visibility
@@ -98,7 +98,7 @@ def check_topic(topic: object) -> None:
     if topic.startswith("/topics/"):
         raise FieldError('the topic must not begin with "/topics/"')
     if not _TOPIC.fullmatch(topic):
-        raise FieldError(f'the topic must be 1 to 900 letters, digits and "-_.~%", not {shown(topic)}')
+        raise FieldError(f'the topic must be 1 to 900 letters, digits and "-_.~%", not {json_shown(topic)}')
 
 
 def check_condition(condition: object) -> None:
@@ -112,7 +112,7 @@ def check_condition(condition: object) -> None:
     while position < len(condition):
         match = _CONDITION.match(condition, position)
         if match is None:
-            raise FieldError(f"the condition cannot be read from {shown(condition[position:])} on")
+            raise FieldError(f"the condition cannot be read from {json_shown(condition[position:])} on")
         position = match.end()
         sign = match.lastgroup if match["topic"] is None else "topic"
         if (sign in ("topic", "not", "open")) != operand_next:
@@ -193,7 +193,7 @@ def _android_v2(value: Any, where: str) -> None:
 
 def _link(value: Any, where: str) -> None:
     if not isinstance(value, str) or not value.startswith("https://"):
-        raise FieldError(f"{where} must be a URL with https, not {shown(value)}")
+        raise FieldError(f"{where} must be a URL with https, not {json_shown(value)}")
 
 
 def _payload(value: Any, where: str) -> None:
@@ -203,7 +203,7 @@ def _payload(value: Any, where: str) -> None:
         struct(aps, f"{where}.aps")
         badge = aps.get("badge")
         if isinstance(badge, bool) or not isinstance(badge, int | float | None):
-            raise FieldError(f"{where}.aps.badge must be a number, not {shown(badge)}")
+            raise FieldError(f"{where}.aps.badge must be a number, not {json_shown(badge)}")
         if problem := moments_problem(value):
             raise FieldError(f"{where}.aps.{problem}")
 
@@ -232,7 +232,7 @@ def _webpush_headers(value: Any, where: str) -> None:
 
 def _digits(text: str, where: str, unit: str) -> None:
     if not (text.isdecimal() and text.isascii()):
-        raise FieldError(f"{where} must be {unit} in digits, not {shown(text)}")
+        raise FieldError(f"{where} must be {unit} in digits, not {json_shown(text)}")
 
 
 _webpush: Final = object_of(
@@ -312,13 +312,13 @@ def _weight(value: Any) -> int:
 
 def _badge(value: Any, where: str) -> None:
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise FieldError(f"{where} must be a string, not {shown(value)}")
+        raise FieldError(f"{where} must be a string, not {json_shown(value)}")
 
 
 def _seconds(value: Any, where: str) -> None:
     if type(value) is not int or not 0 <= value <= MAX_TTL:
         raise FieldError(
-            f"{where} must be from 0 to {MAX_TTL} seconds (four weeks), not {shown(value)}", "ttl"
+            f"{where} must be from 0 to {MAX_TTL} seconds (four weeks), not {json_shown(value)}", "ttl"
         )
 
 
@@ -326,7 +326,7 @@ def _registration_ids(value: Any, where: str) -> None:
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_REGISTRATION_IDS:
         count = f" of {len(value)}" if isinstance(value, list) else ""
         raise FieldError(
-            f"{where} must be a list of 1 to {MAX_REGISTRATION_IDS} tokens, not {type(value).__name__}{count}"
+            f"{where} must be a list of 1 to {MAX_REGISTRATION_IDS} tokens, not {json_kind(value)}{count}"
         )
     for index, token in enumerate(value):
         check_legacy_token(token, f"{where}[{index}]")
@@ -337,7 +337,7 @@ def check_legacy_token(value: Any, where: str) -> None:
     # A private server's tokens may have a shape of their own, that of APNs' too.
     if not isinstance(value, str) or not 0 < len(value) <= MAX_TOKEN:
         raise FieldError(
-            f"{where} must be a token of 1 to {MAX_TOKEN} characters, not {shown(value)}", "token"
+            f"{where} must be a token of 1 to {MAX_TOKEN} characters, not {json_shown(value)}", "token"
         )
     if not _PRINTABLE.fullmatch(value):
         raise FieldError(f"{where} {mistaken_form(value)}", "token")

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
-from ..arguments import shown
+from ..arguments import json_shown
 from .fcm import camel
 
 MAX_TTL: Final = 2_419_200  # seconds: four weeks
@@ -35,53 +35,55 @@ class FieldError(Exception):
 
 def string(value: Any, where: str) -> None:
     if not isinstance(value, str):
-        raise FieldError(f"{where} must be a string, not {shown(value)}")
+        raise FieldError(f"{where} must be a string, not {json_shown(value)}")
 
 
 def boolean(value: Any, where: str) -> None:
     if not isinstance(value, bool):
-        raise FieldError(f"{where} must be true or false, not {shown(value)}")
+        raise FieldError(f"{where} must be true or false, not {json_shown(value)}")
 
 
 def integer(value: Any, where: str) -> None:
     # proto3 JSON also takes a number in a string.
     text = str(value) if isinstance(value, str) or type(value) is int else ""
     if not re.fullmatch(r"-?[0-9]{1,10}", text, re.ASCII) or not -(1 << 31) <= int(text) < 1 << 31:
-        raise FieldError(f"{where} must be a whole number of 32 bits, not {shown(value)}")
+        raise FieldError(f"{where} must be a whole number of 32 bits, not {json_shown(value)}")
 
 
 def natural(value: Any, where: str) -> None:
     integer(value, where)
     if int(value) < 0:
-        raise FieldError(f"{where} must be a number from 0 on, not {shown(value)}")
+        raise FieldError(f"{where} must be a number from 0 on, not {json_shown(value)}")
 
 
 def fraction(value: Any, where: str) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise FieldError(f"{where} must be a number from 0 to 1, not {shown(value)}")
+        raise FieldError(f"{where} must be a number from 0 to 1, not {json_shown(value)}")
 
 
 def duration(value: Any, where: str) -> None:
     if not isinstance(value, str) or not _DURATION.fullmatch(value):
-        raise FieldError(f'{where} must be a duration such as "3.5s", not {shown(value)}', "ttl")
+        raise FieldError(f'{where} must be a duration such as "3.5s", not {json_shown(value)}', "ttl")
 
 
 def ttl(value: Any, where: str) -> None:
     duration(value, where)
     if float(value[:-1]) > MAX_TTL:
-        raise FieldError(f"{where} must be at most {MAX_TTL} seconds (four weeks), not {shown(value)}", "ttl")
+        raise FieldError(
+            f"{where} must be at most {MAX_TTL} seconds (four weeks), not {json_shown(value)}", "ttl"
+        )
 
 
 def struct(value: Any, where: str) -> None:
     if not isinstance(value, dict):
-        raise FieldError(f"{where} must be an object, not {shown(value)}")
+        raise FieldError(f"{where} must be an object, not {json_shown(value)}")
 
 
 def strings(value: Any, where: str) -> None:
     struct(value, where)
     for key, item in value.items():
         string(key, f"a key of {where}")
-        string(item, f"{where}[{shown(key)}]")
+        string(item, f"{where}[{json_shown(key)}]")
 
 
 def check_data(value: Any, where: str = "data") -> None:
@@ -93,7 +95,9 @@ def check_data(value: Any, where: str = "data") -> None:
 def data_keys(value: dict[str, Any], where: str) -> None:
     for key in value:
         if key in _RESERVED or key.startswith(_RESERVED_STARTS):
-            raise FieldError(f"{where} must not have the key {shown(key)}, which FCM reserves", "data key")
+            raise FieldError(
+                f"{where} must not have the key {json_shown(key)}, which FCM reserves", "data key"
+            )
 
 
 def legacy_data(value: Any, where: str) -> None:
@@ -104,7 +108,7 @@ def legacy_data(value: Any, where: str) -> None:
 def matching(pattern: re.Pattern[str], expected: str) -> Check:
     def check(value: Any, where: str) -> None:
         if not isinstance(value, str) or not pattern.fullmatch(value):
-            raise FieldError(f"{where} must be {expected}, not {shown(value)}")
+            raise FieldError(f"{where} must be {expected}, not {json_shown(value)}")
 
     return check
 
@@ -114,7 +118,7 @@ def one_of(*names: str, any_case: bool = False) -> Check:
         # proto3 JSON also takes an enum's number.
         known = 0 <= value < len(names) if type(value) is int else value in names
         if not known and not (any_case and isinstance(value, str) and value.upper() in names):
-            raise FieldError(f"{where} must be one of {', '.join(names)}, not {shown(value)}")
+            raise FieldError(f"{where} must be one of {', '.join(names)}, not {json_shown(value)}")
 
     return check
 
@@ -122,7 +126,7 @@ def one_of(*names: str, any_case: bool = False) -> Check:
 def list_of(inner: Check) -> Check:
     def check(value: Any, where: str) -> None:
         if not isinstance(value, list):
-            raise FieldError(f"{where} must be a list, not {shown(value)}")
+            raise FieldError(f"{where} must be a list, not {json_shown(value)}")
         for index, item in enumerate(value):
             inner(item, f"{where}[{index}]")
 
@@ -141,7 +145,7 @@ def object_of(fields: Mapping[str, Check], *, camel_too: bool = True) -> Check:
         for key, inner in value.items():
             name = names.get(key)
             if name is None:
-                raise FieldError(f"unknown key {shown(key)} in {where}")
+                raise FieldError(f"unknown key {json_shown(key)} in {where}")
             if name in seen:
                 raise FieldError(f"{where}.{name} occurs twice, as {name} and as {camel(name)}")
             seen.add(name)

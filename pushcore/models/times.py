@@ -10,7 +10,7 @@ import math
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from ..arguments import kind
+from ..arguments import json_kind
 
 EARLIEST: Final = 1_000_000_000
 """UNIX seconds of September 2001: what is less, and not 0, is meant to count from now."""
@@ -74,4 +74,4 @@ def moment_problem(value: Any) -> str:
         return unit_problem(value) or "is not whole: it takes UNIX seconds"
     if isinstance(value, datetime):
         return "is a datetime, which a dict cannot have here: it takes UNIX seconds"
-    return f"is not a number but {kind(value)}: it takes UNIX seconds"
+    return f"is not a number but {json_kind(value)}: it takes UNIX seconds"

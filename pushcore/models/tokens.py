@@ -15,6 +15,8 @@ from typing import Final
 
 import orjson
 
+from .. import arguments
+from ..arguments import json_kind
 from .token_forms import PREFIX, is_base64, mistaken_form, mistaken_registration
 
 MAX_TOKEN: Final = 4096
@@ -93,6 +95,7 @@ def recognise(source: object) -> DeviceToken:
     token does not look like the other's. Never raises: what is no token is UNKNOWN, and the reason says why.
     """
     kind: object = None
+    kind_of = arguments.kind
     if isinstance(source, str) and source.lstrip()[:1] == "{":
         if len(source) > 2 * MAX_TOKEN:
             return _unknown("", f"the token is longer than {MAX_TOKEN} characters")
@@ -105,10 +108,11 @@ def recognise(source: object) -> DeviceToken:
         if "data" not in source:
             return _unknown("", 'the object has no "data": getDevicePushTokenAsync returns {"type", "data"}')
         kind, source = source.get("type"), source["data"]
+        kind_of = json_kind
         if isinstance(source, Mapping):
             return _unknown("", "this is a Web Push subscription: neither APNs nor FCM can send to it")
     if not isinstance(source, str):
-        return _unknown("", f"a token is text, not {type(source).__name__}")
+        return _unknown("", f"a token is text, not {kind_of(source)}")
     if len(source) > MAX_TOKEN:
         return _unknown("", f"the token is longer than {MAX_TOKEN} characters")
     token = source.strip()

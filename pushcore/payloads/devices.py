@@ -10,6 +10,7 @@ from typing import Final
 
 import orjson
 
+from ..arguments import json_kind
 from ..audience.problems import BadRow, shown
 from ..models.tokens import ANDROID_WORDS, IOS_WORDS, TokenKind, recognise
 
@@ -58,7 +59,7 @@ def find_device(token: object, platform_value: object, only: str = "") -> Device
     if not token:
         raise BadRow("the row has no token", platform=expected or only)
     if not isinstance(token, str | Mapping):
-        raise BadRow(f"the token is not a text but {type(token).__name__}", platform=expected or only)
+        raise BadRow(f"the token is not a text but {json_kind(token)}", platform=expected or only)
     recognised = recognise(token)
     if recognised.kind is TokenKind.EXPO:
         raise BadRow(recognised.reason, platform=expected or only)

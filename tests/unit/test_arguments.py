@@ -14,7 +14,17 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from pushcore.apns.channels import Channels
 from pushcore.apns.client import ApnsClient
-from pushcore.arguments import check_choice, check_number, check_type, check_whole, checked_clock, kind, shown
+from pushcore.arguments import (
+    check_choice,
+    check_number,
+    check_type,
+    check_whole,
+    checked_clock,
+    json_kind,
+    json_shown,
+    kind,
+    shown,
+)
 from pushcore.auth.provider_token import ApnsKey
 from pushcore.auth.service_account import ServiceAccount
 from pushcore.engine.engine import PushEngine
@@ -109,6 +119,27 @@ def rejected(make: Callable[..., object], *positional: Any, **arguments: Any) ->
 )
 def test_values_in_messages(value: object, text: str) -> None:
     assert shown(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "text"),
+    [
+        (None, "null", "null"),
+        (True, "true or false", "true"),
+        (False, "true or false", "false"),
+        (5, "a number", "5"),
+        (1.5, "a number", "1.5"),
+        ("x", "a string", "'x'"),
+        ([1], "a list", "a list"),
+        ({"a": 1}, "an object", "an object"),
+        (b"x", "bytes", "b'x'"),
+        (timedelta(), "timedelta", "timedelta"),
+        (SECRET, "a string", "'[key material removed]'"),
+    ],
+)
+def test_values_that_came_from_json(value: object, kind: str, text: str) -> None:
+    assert json_kind(value) == kind
+    assert json_shown(value) == text
 
 
 def test_a_value_of_a_wrong_class_is_not_shown() -> None:

@@ -259,7 +259,9 @@ def test_a_malformed_apns_key_is_rejected(source: Any, words: str) -> None:
         (None, "the service account must be a path or the content itself, not NoneType"),
         ({"type": "service_account"}, "not dict"),
         ("", "the service account is empty"),
-        (b"[1]", "the service account is not a JSON object but list"),
+        (b"[1]", "the service account is not a JSON object but a list"),
+        (b"null", "the service account is not a JSON object but null"),
+        (b" 5 ", "the service account is not a JSON object but a number"),
         ("[{}]", "the service account is JSON and not a path"),
         (b"{", "the service account is not JSON"),
         (lambda: materials()["p8"], "the service account is a private key in PEM and not JSON"),
@@ -306,8 +308,9 @@ def test_a_malformed_certificate_is_rejected(name: str, source: Any, words: str)
             lambda: AnyKey(ec_key(), key_id="ABC123DEFG", team_id=b"TEAM123456"),
             "team_id must be 10 characters of A-Z and 0-9, as Apple shows it for the key, not bytes",
         ),
-        (lambda: AnyAccount.from_info(None), "is not a JSON object but NoneType"),
-        (lambda: AnyAccount.from_info("text"), "is not a JSON object but str"),
+        (lambda: AnyAccount.from_info(None), "is not a mapping or JSON but None"),
+        (lambda: AnyAccount.from_info("text"), "the service account is not JSON; expected"),
+        (lambda: AnyAccount.from_info("true"), "is not a JSON object but true or false"),
         (
             lambda: AnyAccount(
                 rsa.generate_private_key(65537, 1024), client_email=EMAIL, token_uri="https://h/"

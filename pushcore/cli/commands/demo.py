@@ -16,6 +16,7 @@ import click
 from ...audience.audience import Audience
 from ...audience.problems import BadInput, explain
 from ...payloads.devices import NAMES
+from ..process.open_files import check_open_files
 from ..report.results_file import ResultsFile
 from ..run.campaign import CampaignRun
 from ..run.client_options import NO_PROXY, ClientOptions
@@ -51,6 +52,7 @@ Exit status: 0 if every result is as expected, 1 otherwise, 2 if the fake server
 @option("--keep", metavar="DIR", help="Keep audience, payload, results and keys here.")
 def demo(devices: int, keep: str | None) -> int:
     """Runs the command; the exit status."""
+    check_open_files()
     missing = needed_extra()
     if missing is not None:
         raise BadInput(missing)

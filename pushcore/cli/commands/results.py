@@ -28,7 +28,7 @@ status: 0, or 2 if the journal cannot be read.
 """
 
 
-@command(help=HELP, short_help="Write the results of a campaign.")
+@command(offline=True, help=HELP, short_help="Write the results of a campaign.")
 @argument("journal", metavar="JOURNAL")
 @option("--format", "form", type=click.Choice(FORMATS), default=FORMATS[0], show_default=True, help="Format.")
 @option(

@@ -32,7 +32,7 @@ cut_short (how many of them), processes, rate (rows a second in the last run, or
 _WIDTH = 10
 
 
-@command(help=HELP, short_help="Show the progress of a campaign.")
+@command(offline=True, help=HELP, short_help="Show the progress of a campaign.")
 @argument("journal", metavar="JOURNAL")
 @option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
 def status(journal: str, as_json: bool) -> int:

@@ -55,7 +55,7 @@ _EXPLAINED = {
 _output = section("Audience and results")
 
 
-@command(help=HELP, short_help="Print the kind of each token of an audience.")
+@command(offline=True, help=HELP, short_help="Print the kind of each token of an audience.")
 @argument("audience", metavar="AUDIENCE")
 @_output(
     "--output",

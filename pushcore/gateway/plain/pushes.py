@@ -18,7 +18,7 @@ from ..batches import send_all
 from ..callers import Caller
 from ..door import JsonResponse, read_body
 from ..gateway import Gateway
-from ..problems import GatewayProblem
+from ..problems import GatewayProblem, in_words
 from .messages import CHECKED, Addressed, BadPush, PushRequest, address, invalid, result_json
 
 INTERRUPTED: Final = "may have been delivered: an earlier request with this Idempotency-Key was interrupted"
@@ -34,7 +34,7 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise GatewayProblem(422, "invalid", str(error)) from None
+        raise GatewayProblem(422, "invalid", in_words(str(error))) from None
     except (msgspec.DecodeError, RecursionError):
         raise GatewayProblem(400, "json", "the body is no JSON") from None
 

@@ -298,16 +298,16 @@ def test_a_value_that_apple_ignores_is_a_warning_once(form: Any, caplog: pytest.
     for _ in range(3):
         assert isinstance(build(Notification(TOKEN, form(payload)), builder), Exchange)
     assert caplog.messages == [
-        "a payload for APNs: badge must be a number, not str",
-        "a payload for APNs: mutable-content must be the number 1, not True",
+        "a payload for APNs: badge must be a number, not a string",
+        "a payload for APNs: mutable-content must be the number 1, not true",
     ]
 
 
 @pytest.mark.parametrize(
     ("aps", "words"),
     [
-        (Aps(alert={"title": 5}), "alert.title must be a string, not int"),  # type: ignore[arg-type]
-        (Aps("T", sound={"volume": "1"}), "sound.volume must be a number, not str"),  # type: ignore[arg-type]
+        (Aps(alert={"title": 5}), "alert.title must be a string, not a number"),  # type: ignore[arg-type]
+        (Aps("T", sound={"volume": "1"}), "sound.volume must be a number, not a string"),  # type: ignore[arg-type]
     ],
 )
 def test_a_typed_payload_with_a_value_that_apple_ignores_is_refused(aps: Aps, words: str) -> None:

@@ -128,7 +128,7 @@ def test_ndjson(tmp_path: Path, name: str) -> None:
     assert [reason for _, _, reason in bad[1:4]] == [
         "the line is not a JSON object",
         "the row has no token",
-        "the token is not a text but int",
+        "the token is not a text but a number",
     ]
 
 

@@ -65,14 +65,14 @@ def test_a_good_file(tmp_path: Path) -> None:
     ("old", "new", "expected"),
     [
         ("port = 9000", "prot = 9000", "/gateway.toml:3: unknown key 'prot' in [server]"),
-        ("port = 9000", 'port = "9"', "/gateway.toml:3: port: expected `int`, got `str`"),
+        ("port = 9000", 'port = "9"', "/gateway.toml:3: port: expected a whole number, got a string"),
         ("key-id =", "keyid =", "/gateway.toml:10: unknown key 'keyid' in [app.apns]"),
         ('id = "shop"', "", "/gateway.toml:5: [app] has no id"),
-        ('id = "shop"', 'id = "a b"', "/gateway.toml:6: id: expected `str` matching"),
+        ('id = "shop"', 'id = "a b"', "/gateway.toml:6: id: expected a string matching"),
         ('team-id = "TEAM123456"', "", "/gateway.toml:8: key needs key-id and team-id"),
         ('key = "AuthKey_ABC123DEFG.p8"', "", "/gateway.toml:8: expected either key or certificate"),
         ('apps = ["shop"]', 'apps = ["shop", "x"]', "/gateway.toml:20: caller web: there is no app x"),
-        ("ab" * 32, "ab", "/gateway.toml:19: tokens: expected `str` matching"),
+        ("ab" * 32, "ab", "/gateway.toml:19: tokens: expected a string matching"),
         (
             "[server]",
             '[server]\nhost = "0.0.0.0"\ntrusted-proxies = ["x"]',
@@ -80,7 +80,7 @@ def test_a_good_file(tmp_path: Path) -> None:
         ),
         ("[server]", "[server", "/gateway.toml:2: "),
         ("[server]", "colour = 1\n[server]", "/gateway.toml:2: unknown key 'colour' in the file"),
-        ('"ABC123DEFG"', '"abc"', "/gateway.toml:10: key-id: expected `str` matching"),
+        ('"ABC123DEFG"', '"abc"', "/gateway.toml:10: key-id: expected a string matching"),
         ("key-id =", 'rate = "fast"\nkey-id =', "/gateway.toml:10: a rate looks like 5000/s"),
         ("key-id =", 'url = "http://x"\nkey-id =', "/gateway.toml:10: url must look like https://"),
         ("[app.fcm]", '[app.fcm]\nrate = "1/year"', "/gateway.toml:15: a rate looks like"),
@@ -162,7 +162,7 @@ def test_a_public_address_needs_a_caller(tmp_path: Path) -> None:
 
 
 def test_no_apps(tmp_path: Path) -> None:
-    assert complaint(tmp_path, "app = []").startswith("/gateway.toml:1: app: expected `array` of length >= 1")
+    assert complaint(tmp_path, "app = []").startswith("/gateway.toml:1: app: expected a list of length >= 1")
     assert complaint(tmp_path, "") == "/gateway.toml:1: the file has no [[app]]"
 
 

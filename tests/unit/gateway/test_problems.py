@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from pushcore.gateway.problems import GatewayProblem
+from pushcore.gateway.problems import GatewayProblem, in_words
 
 
 def test_a_problem_is_a_response_as_rfc_9457_has_it() -> None:
@@ -30,3 +30,18 @@ def test_retry_after_is_whole_seconds_and_never_zero(seconds: float, header: str
 def test_unauthorized_says_what_is_expected() -> None:
     assert GatewayProblem(401, "x", "y").headers() == {"www-authenticate": 'Bearer realm="pushcore"'}
     assert GatewayProblem(400, "x", "y").headers() == {}
+
+
+@pytest.mark.parametrize(
+    ("sentence", "words"),
+    [
+        ("Expected `int`, got `str`", "Expected a whole number, got a string"),
+        ("Expected `str | null`, got `array`", "Expected a string or null, got a list"),
+        ("Expected `object`, got `bool` - at `$.app`", "Expected an object, got true or false - at `$.app`"),
+        ("Expected `array` of length >= 1", "Expected a list of length >= 1"),
+        ("Expected `float`, got `date`", "Expected a number, got `date`"),
+        ("Object missing required field `int`", "Object missing required field `int`"),
+    ],
+)
+def test_types_have_the_names_of_json(sentence: str, words: str) -> None:
+    assert in_words(sentence) == words

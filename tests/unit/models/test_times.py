@@ -63,8 +63,8 @@ def test_a_live_activitys_moment_may_be_of_the_past(value: int) -> None:
         (NOW + 0.25, "is not whole"),
         (float("nan"), "is not a number"),
         (str(NOW), "is not a number"),
-        (None, "is not a number but None"),
-        (True, "is not a number but bool"),
+        (None, "is not a number but null"),
+        (True, "is not a number but true or false"),
         (datetime(2030, 1, 1, tzinfo=UTC), "is a datetime, which a dict cannot have here"),
     ],
 )

@@ -75,7 +75,7 @@ def test_expo_tokens_have_their_advice() -> None:
         ("<01234567 89abcdef>", "unknown", "the description of an NSData object"),
         ("ä" * 64, "unknown", "ASCII"),
         ("a" * (MAX_TOKEN + 1), "unknown", "longer"),
-        (None, "unknown", "NoneType"),
+        (None, "unknown", "None"),
         (7, "unknown", "int"),
         (b"ab", "unknown", "bytes"),
         ([APNS], "unknown", "list"),

@@ -78,7 +78,7 @@ def test_a_value_takes_the_place_of_the_option(name: str, value: object, expecte
     [
         ("priority", "high", "priority: 'high' is not a whole number"),
         ("priority", 5.0, "priority: '5.0' is not a whole number"),
-        ("expiration", True, "expiration: 'True' is not a whole number"),
+        ("expiration", True, "expiration: 'true' is not a whole number"),
         ("expiration", [1], "is not a whole number"),
         ("topic", 5, "topic: '5' is not text"),
         ("environment", "prod", "environment: 'prod' is not production or sandbox"),

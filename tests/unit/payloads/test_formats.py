@@ -130,7 +130,7 @@ def test_one_file_for_each_provider(tmp_path: Path) -> None:
             {},
             "data['count'] becomes a number; leave out the conversion in '{{n:int}}'",
         ),
-        ({"message": {"android": {"data": {"a": None}}}}, ("fcm",), {}, "but android.data['a'] is 'None'"),
+        ({"message": {"android": {"data": {"a": None}}}}, ("fcm",), {}, "but android.data['a'] is 'null'"),
         ({"message": {"data": {"google.x": "a"}}}, ("fcm",), {}, "data must not have the key 'google.x'"),
         (
             {"message": {"android": {}, "android_v2": {}}},

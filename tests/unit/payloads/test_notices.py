@@ -144,7 +144,7 @@ def test_values_of_a_wrong_type_and_none_with_placeholders() -> None:
         "relevance-score": "{{score:float}}",
         "sound": "{{sound}}",
     }
-    problems = ["badge must be a number, not str", "thread-id must be a string, not int"]
+    problems = ["badge must be a number, not a string", "thread-id must be a string, not a number"]
     assert apns_notices("p", {"aps": aps}, "alert") == [f"p: {problem}" for problem in problems]
     for headers in ({}, {"apns-push-type": "alert"}):
         message = {"notification": {"title": "T"}, "apns": {"headers": headers, "payload": {"aps": aps}}}

@@ -1,0 +1,40 @@
+"""Ctrl-C while a command imports its modules ends it at once and quietly, with the status of the signal (130 for a shell).
+
+Python would raise KeyboardInterrupt in the middle of an import and print a traceback. The package imports this module before
+all others, because the command has no code of its own before that.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import sys
+
+
+def end_quietly() -> None:
+    """SIGINT ends the process, as it ends a program in C."""
+    _replace(signal.default_int_handler, signal.SIG_DFL)
+
+
+def raise_again() -> None:
+    """SIGINT raises KeyboardInterrupt, as usual in Python."""
+    _replace(signal.SIG_DFL, signal.default_int_handler)
+
+
+def _replace(before: object, handler: signal._HANDLER) -> None:
+    # A parent may ignore the signal, as a shell does for a command in the background; then it stays ignored.
+    if signal.getsignal(signal.SIGINT) is before:
+        signal.signal(signal.SIGINT, handler)
+
+
+def is_command() -> bool:
+    """Whether this process is `pushcore` or `python -m pushcore`, and no other program that imports the package."""
+    program = next(iter(getattr(sys, "argv", ())), "")
+    if program == "-m":  # so until the module is found
+        return "-mpushcore" in sys.orig_argv or ("-m", "pushcore") in itertools.pairwise(sys.orig_argv)
+    return os.path.basename(program).removesuffix(".exe") == "pushcore"
+
+
+if is_command():
+    end_quietly()
