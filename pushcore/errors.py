@@ -5,26 +5,26 @@ PushcoreError
 ├── ClosedError              a client or engine was used after it was closed (also a RuntimeError)
 ├── EventLoopError           a client or engine was used on another event loop than its own (also a RuntimeError)
 ├── JournalError             the journal of a campaign cannot be used or written any more; nothing in it is lost
-├── QueueError               a queue of chunks stands in the way; its own tree is in queue/errors.py
-├── BreakerOpen              the answers said that every push would fail; `reason` is the provider's word
+├── QueueError               a queue of chunks cannot be used; its own tree is in queue/errors.py
+├── BreakerOpen              the responses say that every push would fail; `reason` is the provider's
 ├── PushRejected             raised by Result.raise_for_verdict(); carries the result
-└── TransportError           why a push has no answer; `unprocessed` says whether that is certain
+└── TransportError           why a push got no response; `unprocessed`: it was certainly not processed
     ├── ConnectError         no connection could be made: refused, unreachable, closed at once
     │   ├── CertificateError the server's certificate was not accepted, or the client's was not
     │   ├── AlpnError        the server does not speak HTTP/2 (no ALPN "h2")
-    │   └── ProxyError       the proxy made no way to the server; `status`, `permanent`
+    │   └── ProxyError       the proxy did not connect to the server; `status`, `permanent`
     ├── AccessTokenError     Google gave no access token, so nothing was sent; `permanent`, `reason`
     ├── ConnectionLost       the connection ended without a GOAWAY for this stream
-    ├── ProtocolError        the peer broke RFC 9113; `code` is what we told it in GOAWAY
-    ├── GoAway               the peer refused further streams; `code`, `debug`, `reason`
+    ├── ProtocolError        the peer violated RFC 9113; `code` is the code of our GOAWAY
+    ├── GoAway               the peer accepts no more streams; `code`, `debug`, `reason`
     ├── StreamReset          the peer reset this stream; `code`
     ├── HeaderListTooLarge   the request's header list is larger than the peer accepts; nothing was sent
-    ├── ResponseTooLarge     the answer's body is larger than we accept
-    └── ResponseTimeout      no answer within the timeout (also a TimeoutError)
+    ├── ResponseTooLarge     the response's body is larger than we accept
+    └── ResponseTimeout      no response within the timeout (also a TimeoutError)
 
-A push that was refused by the provider is a `Result`, never an exception; a `TransportError` stands in
-`Result.detail`. Messages never contain secrets: no provider token, no key, no passphrase. Those of `ConfigurationError`,
-`JournalError` and `QueueError` may quote what the user gave, so key material is removed from them (`redaction`).
+A push that the provider rejected is a `Result`, never an exception; a `TransportError` is the `detail` of a result.
+Messages never contain secrets: no provider token, no key, no passphrase. Those of `ConfigurationError`, `JournalError` and
+`QueueError` may quote the caller's arguments, so key material is removed from them (`redaction`).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from .transport_errors import TransportError as TransportError
 
 
 class ConfigurationError(RedactedError, PushcoreError, ValueError):
-    """Something given at construction cannot work; the message names it and what was expected."""
+    """An argument or a setting cannot work; the message names it and the expected value."""
 
 
 class ClosedError(PushcoreError, RuntimeError):
@@ -60,13 +60,13 @@ class EventLoopError(PushcoreError, RuntimeError):
 
 
 class JournalError(RedactedError, PushcoreError):
-    """A campaign's journal cannot be used, or could not be written: the sender must stop. What it holds is safe."""
+    """A campaign's journal cannot be used, or could not be written: the sender must stop. Its content is safe."""
 
 
 class BreakerOpen(PushcoreError):
-    """A run was stopped, for the answers said that every push would fail; the message says what to fix.
+    """A run was stopped, because the responses say that every push would fail; the message says what to fix.
 
-    `reason`: the provider's word. Where several providers are concerned, the message names each, and it is the first one's.
+    `reason`: the provider's reason. If several providers are concerned, the message names each, and this is that of the first.
     """
 
     def __init__(self, sentence: str, reason: str) -> None:

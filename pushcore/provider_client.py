@@ -110,7 +110,7 @@ class ProviderClient(Generic[P]):
                 dispatcher._events.results(dispatcher.provider, rejected)
             return rejected[0]
         exchange = exchanges[0]
-        del exchanges, rejected  # not to be held by each push in flight
+        del exchanges, rejected  # no reference from each push in flight
         exchange.waiter = future
         pool.submit(exchange)
         try:
@@ -122,7 +122,7 @@ class ProviderClient(Generic[P]):
     def watch(self, listener: Listener) -> Callable[[], None]:
         """Tell a listener of connections, GOAWAYs, renewed tokens, and the results of `send`. A `Metrics` also counts the
         duration of each, and reads the open connections and the pushes in flight. The listener of an engine with this
-        client is told without it.
+        client gets them without this call.
 
         Returns:
             A function that ends it.
@@ -151,7 +151,7 @@ class ProviderClient(Generic[P]):
 
     @property
     def expiries(self) -> Mapping[str, float]:
-        """When its credentials end, in UNIX seconds: "certificate", "provider_token", "access_token", as far as it has them."""
+        """When its credentials expire, in UNIX seconds: "certificate", "provider_token", "access_token", as far as it has them."""
         return self._dispatcher.expiries
 
     @property
@@ -196,7 +196,7 @@ class Dispatcher(ABC, Generic[P]):
     provider: ClassVar[str]
     """Its name in metrics and events."""
     environment: str | None = None
-    """Where the provider has several: the one whose tokens the server knows; None where that is not known."""
+    """Of a provider with several: the environment of the server's tokens; None if it is not known."""
 
     requests: RequestBuilder
 
@@ -387,7 +387,7 @@ class Dispatcher(ABC, Generic[P]):
             self._events.results(self.provider, results)
 
     def tell(self, result: Result, started: float) -> None:
-        """Tell the listeners of a result that came another way than through `_settle`. `started`: by the loop's clock."""
+        """Pass a result that did not come through `_settle` to the listeners. `started`: by the loop's clock."""
         if self._events.listening:
             if result.attempts:
                 self._events.durations(self.provider, [self.loop.time() - started])
@@ -396,8 +396,8 @@ class Dispatcher(ABC, Generic[P]):
     def accept(self, finished: list[Exchange], results: list[Result]) -> list[Exchange]:
         """Append the result of each accepted exchange, in order; returns those that were not accepted, for `result`.
 
-        Called for every push, so a batch of them costs one call. A 200 with a body is left to `result`: where the
-        provider's has none, it is the page of another server.
+        Called for every push, so a batch of them costs one call. A 200 with a body is left to `result`: if the
+        provider's has none, the response is another server's.
         """
         find = self._find
         if find is None:

@@ -182,7 +182,7 @@ class ReasonTable:
         return None if exact or row.status // 100 != status // 100 else row
 
     def of_status(self, status: int | None) -> Reason:
-        """The row of a status alone. Without a status, or with one that is no answer's, it is UNKNOWN's."""
+        """The row of a status alone. Without a status, or with one that no response has, it is UNKNOWN's."""
         if status is None:
             return UNNAMED[UNKNOWN]
         return self._by_status.get(status) or self._by_status.get(status // 100) or UNNAMED[UNKNOWN]
@@ -200,7 +200,7 @@ class ReasonTable:
         return UNEXPECTED_SUCCESS if status < 300 else UNEXPECTED
 
     def lookup(self, status: int | None, word: str | None) -> Reason:
-        """The row of an answer: by its word, or by its status when the two are no row."""
+        """The row of a response: by its word, or by its status when the two are no row."""
         return _choose((self,), self.of_status(status), status, word)
 
 

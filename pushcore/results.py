@@ -21,27 +21,24 @@ else:
 
 
 Finder = Callable[[Any, Any, str], str | None]
-"""`find(push, answer, name)`: what an answer says of a `Result`'s "id", "unique_id" or "environment", if it does."""
+"""`find(push, answer, name)`: what a response says of a `Result`'s "id", "unique_id" or "environment", if it does."""
 
 ACCEPTED = Verdict.ACCEPTED
 _RETRYABLE = frozenset({Verdict.THROTTLED, Verdict.UNAVAILABLE, Verdict.UNSENT})
 
 
 class Result(Generic[P_co]):
-    """The one outcome of one push, of whose class it is generic: `Result[Notification]`.
-
-    `id` is what the property of that name gives; with `find`, it is the answer in which that is looked up when
-    the property is read.
+    """The outcome of one push. It is generic in the class of the push: `Result[Notification]`.
 
     Args:
-        push: the object that went in.
+        push: the object that was passed in.
         verdict: a `Verdict`.
-        status: the HTTP status, None when there was no answer.
-        attempts: how many times the push was handed to a connection; 0 when it was found invalid before.
+        status: the HTTP status; None without a response.
+        attempts: how many times the push was passed to a connection; 0 if it was rejected before that.
         id: the apns-id or message name; with `find`, the response in which it is looked up when the property
             `id` is read.
         find: looks the id up.
-        reason: the provider's word, e.g. "BadDeviceToken".
+        reason: the provider's reason, such as "BadDeviceToken".
         timestamp: UNIX seconds (float) at which APNs confirmed that the token was dead, with 410 only.
         retry_after: seconds that the provider asks to wait, if it said so.
         detail: a sentence or a `TransportError`, for logs.
@@ -84,14 +81,14 @@ class Result(Generic[P_co]):
         self.timestamp = timestamp
         self.retry_after = retry_after
         self.detail = detail
-        # To find the id in an answer costs a header decode that most callers never ask for, so it waits until then.
+        # Finding the id in a response costs a header decode, and most callers never read it: so only when it is read.
         self._id = id
         self._find = find
         self._row = row
 
     @property
     def id(self) -> str | None:
-        """The apns-id that was sent, else the one that was answered; FCM's message name. None without either."""
+        """The apns-id that was sent, otherwise that of the response; or FCM's message name. None without any."""
         if self._find is not None:
             return self._find(self.push, self._id, "id")
         id: str | None = self._id
@@ -99,13 +96,13 @@ class Result(Generic[P_co]):
 
     @property
     def unique_id(self) -> str | None:
-        """The `apns-unique-id`, by which Apple's Push Notifications Console finds a push; in the sandbox alone."""
+        """The `apns-unique-id`, under which Apple's Push Notifications Console lists a push; only in the sandbox."""
         return None if self._find is None else self._find(self.push, self._id, "unique_id")
 
     @property
     def environment(self) -> str | None:
-        """The environment that knows the token, "production" or "sandbox"; None if neither has said so, or if it
-        was sent to a URL. Store it in the app's table."""
+        """The environment that knows the token, "production" or "sandbox". None if neither response says so, or if the
+        client has a `url`. Store it in your table of devices."""
         return None if self._find is None else self._find(self.push, self._id, "environment")
 
     @property

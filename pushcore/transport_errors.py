@@ -1,4 +1,4 @@
-"""The root of pushcore's exceptions, and why a push has no answer. A leaf: `results` and `errors` both build on it.
+"""The root of pushcore's exceptions, and why a push got no response. A leaf: `results` and `errors` both build on it.
 
 Import these from `pushcore.errors`, which has the whole tree.
 """
@@ -13,8 +13,8 @@ class PushcoreError(Exception):
 class TransportError(PushcoreError):
     """The reason why a push got no response.
 
-    `unprocessed` is true when the peer has surely not acted on the request (RFC 9113, sections 6.8 and 8.7),
-    so that sending it again cannot double it. `permanent`: a retry cannot help until the cause is fixed.
+    `unprocessed` is true if the peer has certainly not processed the request (RFC 9113, sections 6.8 and 8.7), so that
+    it can be retried without a repeat. `permanent`: a retry cannot help until the cause is fixed.
     """
 
     unprocessed = False
@@ -40,9 +40,9 @@ class AlpnError(ConnectError):
 
 
 class ProxyError(ConnectError):
-    """The HTTP proxy made no way to the server (RFC 9110, section 9.3.6).
+    """The HTTP proxy did not connect to the server (RFC 9110, section 9.3.6).
 
-    `status`: what it answered to CONNECT, such as 407 or 502; None when it gave no answer that could be read.
+    `status`: of its response to CONNECT, such as 407 or 502; None without a response that could be read.
     `permanent`: a retry cannot help until the name, the password or the proxy's rules are fixed.
     """
 
@@ -55,8 +55,8 @@ class ProxyError(ConnectError):
 class AccessTokenError(TransportError):
     """There was no access token to send with, so nothing was sent.
 
-    `permanent`: a retry cannot help until the account, its key or the clock is fixed. `reason`: the word of
-    OAuth for it, such as "invalid_grant". `retry_after`: seconds that the token's issuer asks to wait, if it did.
+    `permanent`: a retry cannot help until the account, its key or the clock is fixed. `reason`: OAuth's
+    error code, such as "invalid_grant". `retry_after`: seconds that the token's issuer asks to wait, if it did.
     """
 
     unprocessed = True
@@ -76,11 +76,11 @@ class AccessTokenError(TransportError):
 
 
 class ConnectionLost(TransportError):
-    """The connection ended; what was written and unanswered may or may not have been processed."""
+    """The connection ended. Requests that were written and got no response may have been processed."""
 
 
 class ProtocolError(TransportError):
-    """The peer broke HTTP/2; `code` is the error code of RFC 9113, section 7, that we closed with."""
+    """The peer violated HTTP/2; `code` is the error code (RFC 9113, section 7) of our GOAWAY."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -88,7 +88,7 @@ class ProtocolError(TransportError):
 
 
 class GoAway(TransportError):
-    """The peer sent GOAWAY. `reason` is the provider's own word out of the debug data, if there was one."""
+    """The peer sent GOAWAY. `reason` is the provider's reason in the debug data, if there is one."""
 
     def __init__(self, code: int, debug: bytes, *, unprocessed: bool, reason: str | None = None) -> None:
         text = f"the server is going away (error code {code}"
@@ -100,7 +100,7 @@ class GoAway(TransportError):
 
 
 class StreamReset(TransportError):
-    """The peer reset the stream. REFUSED_STREAM (0x7) alone says that nothing was processed."""
+    """The peer reset the stream. Only REFUSED_STREAM (0x7) says that nothing was processed."""
 
     def __init__(self, code: int, *, unprocessed: bool = False) -> None:
         super().__init__(f"the server reset the stream (error code {code})")
@@ -113,7 +113,7 @@ class HeaderListTooLarge(TransportError):
 
 
 class ResponseTooLarge(TransportError):
-    """The answer's body is larger than we accept; the stream was reset."""
+    """The response's body is larger than we accept; the stream was reset."""
 
 
 class ResponseTimeout(TransportError, TimeoutError):

@@ -53,7 +53,7 @@ DATED: Final = frozenset({"ExpiredProviderToken", "InvalidProviderToken"})
 """Reasons of the rejection of a token that was made by a wrong clock, among other causes."""
 
 DRAIN_WINDOW: Final = 60.0
-"""Seconds in which at most `max_connections` are drained because APNs has bound them to another key: our choice."""
+"""Seconds in which at most `max_connections` are drained because APNs has bound them to another key. Apple states no limit."""
 
 
 def _find(
@@ -247,7 +247,7 @@ class ApnsDispatcher(Dispatcher[Notification]):
         self._broadcast = template_for(self._broadcasts.authority)
         self._expiry_timer: asyncio.TimerHandle | None = None
         self._leases: dict[Link, TokenLease] = {}
-        self._token = b""  # the newest that a connection has got
+        self._token = b""  # the newest that each connection has
         self._drained = 0  # connections, since `_drained_since`, that were bound to another key
         self._drained_since = -math.inf
 
@@ -272,7 +272,7 @@ class ApnsDispatcher(Dispatcher[Notification]):
         context = self._context
         if certificate is not None or self._certificate is not None:
             if key is not None and self.requests.topic is None:
-                # What waits may have none, as a certificate implies it.
+                # Waiting requests may have no topic, as a certificate implies it.
                 raise ConfigurationError(
                     "a key cannot take the place of the certificate: it needs a topic, and the client was made without one"
                 )
@@ -290,7 +290,7 @@ class ApnsDispatcher(Dispatcher[Notification]):
             self._watch_expiry()
 
     def _watch_expiry(self) -> None:
-        """Note when the certificate ends, and warn of that every day of its last month."""
+        """Note when the certificate ends, and warn of that once a day in its last month."""
         if self._expiry_timer is not None:
             self._expiry_timer.cancel()
             self._expiry_timer = None
@@ -349,10 +349,10 @@ class ApnsDispatcher(Dispatcher[Notification]):
         return requests.takes_environment(push.environment) and requests.takes(push.topic)
 
     def outcome(self, exchange: Exchange, push: Any, table: ReasonTable, find: Finder) -> Result:
-        """The result of a finished exchange that is no success, by one of Apple's tables.
+        """The result of a finished exchange that was not accepted, by one of Apple's tables.
 
-        Apple's rejections have a JSON body with a reason. Any other response, with a status below 400 too, is not
-        Apple's, and a 410 drops no token without one of Apple's reasons for 410, or Apple's timestamp beside a new reason.
+        Apple's rejections have a JSON body with a reason. Any other response is not Apple's, whatever
+        its status. A 410 drops the token only with one of Apple's reasons for 410, or with a new reason and Apple's timestamp.
         """
         status, error = exchange.status, exchange.error
         if error is not None and not isinstance(error, ResponseTooLarge):
@@ -456,8 +456,8 @@ class ApnsDispatcher(Dispatcher[Notification]):
         Apple rejects every request on a connection that has used an expired token, whatever token comes later.
 
         Returns:
-            Whether a new connection may help; False when `connection` has used the newest token alone, and no younger
-            one can be made. It is kept until there is another token, for a new connection would get the same response.
+            Whether a new connection may help; False if `connection` has used only the newest token, and no younger one can
+            be made. It is kept until there is another token, because a new connection would get the same response.
         """
         now = self._now()
         newest = key.token(now)
@@ -476,7 +476,7 @@ class ApnsDispatcher(Dispatcher[Notification]):
         return helps
 
     def _drain_bound(self, connection: Streams) -> bool:
-        """After an UnrelatedKeyIdInToken: drain a connection, for its first push had another key.
+        """After an UnrelatedKeyIdInToken: drain a connection, because its first push had another key.
 
         This client has one key, so a proxy on the path shares connections between clients. False when as many were drained within
         `DRAIN_WINDOW` as the client may have: Apple takes rapid connects for an attack.
@@ -507,7 +507,7 @@ def _error_result(exchange: Exchange, push: Any, error: TransportError, find: Fi
     else:
         verdict = Verdict.UNKNOWN
     if row is not None and row.verdict is not verdict:
-        # The reason of the connection's end is none of the push, but one early retry over another connection may do.
+        # The reason why the connection ended is not about the push; one early retry over another connection may succeed.
         row = replace(UNNAMED[verdict], early=row.early)
     status = exchange.status or None
     return Result(push, verdict, status, exchange.attempts, b"", find, reason, detail=error, row=row)

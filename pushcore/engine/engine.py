@@ -40,7 +40,7 @@ L = TypeVar("L", bound=LegacyMessage)
 
 LARGEST_WINDOW: Final = 16_384
 TAKEN_TOGETHER: Final = 64
-"""Results that the caller takes before they are counted as taken: to count each costs more than a result."""
+"""Results that the caller takes before they are counted as taken: counting each costs more than the result."""
 
 
 class EngineOptions(TypedDict, total=False):
@@ -228,7 +228,7 @@ class PushEngine(Generic[P_contra]):
     async def close(self) -> None:
         """End every `send_many`, then close the clients that this engine opened.
 
-        It waits for the pushes in flight. Whoever iterates a `send_many` gets all results, and then `ClosedError`.
+        It waits for the pushes in flight. A caller that iterates a `send_many` gets all results, and then `ClosedError`.
         After a cancellation, call it again to close the rest. If the event loop that the engine was opened on has
         ended, it only closes the sockets, and the engine can be opened on another loop.
 

@@ -1,4 +1,4 @@
-"""One run's use of one client: what is sent at once, what waits, and what becomes of each push.
+"""One run's use of one client: what is sent at once, what waits, and the result of each push.
 
     source ─▶ build ─▶ pending ──Gate──▶ pool.waiting ─▶ … ─▶ settle ─▶ Record ─▶ results
                           ▲                                     │
@@ -35,7 +35,7 @@ from .rules import EngineClient, Rules
 log = logging.getLogger("pushcore.engine")
 
 BATCH: Final = 256
-"""Pushes that leave `pending` at a time."""
+"""Pushes that are taken from `pending` at a time."""
 MOST_PENDING: Final = 1000
 """Pushes that a rate or a narrow window may keep waiting before the source is read no further, for another provider
 either: a journal has them as begun, and after a kill they are in doubt."""
@@ -73,7 +73,7 @@ class Lane:
         self.fallback: Lane | None = None
         """The lane of the next environment, for pushes that name none and whose token this one does not know."""
         self.refuses = False
-        """Whether the server has said that its key or certificate is not for that environment."""
+        """Whether the server has rejected its key or certificate for that environment."""
         self.name = client.pool.name
         self.gate = Gate(client, rules, second=second)
         self.retries = Retries(rules.retry, rules.rng)
@@ -95,7 +95,7 @@ class Lane:
         self._waiting = client.pool.waiting
         self._warn_topic_at = -math.inf
         self._start = rules.start
-        # Before the start a whole window is read, so that all of it is made into requests by then.
+        # Before the start a whole window is read, so that all its requests are made by then.
         self._most_pending: float = math.inf if clock() < rules.start else MOST_PENDING
         self._counted = 0  # accepted, as gate and retries know it
         self._metrics = rules.metrics
@@ -115,7 +115,7 @@ class Lane:
         for exchange in not_accepted:
             result = self.result(exchange, exchange.context)
             if result is None:
-                continue  # the client has sent it once more
+                continue  # the client has retried it
             if result.verdict is ACCEPTED:
                 self.accepted += 1
                 self.record.emit(result)
@@ -129,7 +129,7 @@ class Lane:
         self.settle(finished)
 
     def on_retry_accepted(self, result: Result) -> None:
-        """A push that was sent again has been accepted."""
+        """A retried push was accepted."""
         self.retries.accepted()
         self.gate.accepted(1)
         if self.second and result.push.environment is None:
@@ -160,7 +160,7 @@ class Lane:
         if delay is None:
             self.record.emit(result)
             return
-        # In the journal it has no outcome: it is sent when that is opened again, if not before.
+        # In the journal it has no outcome: if not before, it is sent when the campaign is resumed.
         self.record.put_back(exchange.context, attempts)
         if self._ended:
             self.record.deliver([result])
@@ -175,7 +175,7 @@ class Lane:
     def take_over(self, exchange: Exchange, result: Result, now: float) -> None:
         """Send a push whose token the lane before does not know: `result` is what that has brought."""
         built = build_one(self._requests, exchange.context, self._sink, now + self._timeout)
-        if not isinstance(built, Exchange):  # its topic is not of this key
+        if not isinstance(built, Exchange):  # its key does not allow the topic
             self.record.emit(result)
             self._run.flow(self)
             return
@@ -208,7 +208,7 @@ class Lane:
         self.record.emit(result)
 
     def _count_accepted(self) -> None:
-        """Tell gate and retries what was accepted since the last time: `settle` only adds it up."""
+        """Report to gate and retries the pushes accepted since the last call: `settle` only counts them."""
         accepted, self._counted = self.accepted - self._counted, self.accepted
         if accepted:
             self.retries.sent(accepted)
@@ -221,7 +221,7 @@ class Lane:
 
     @property
     def _ended(self) -> bool:
-        """Whether nothing more is sent here."""
+        """Whether this lane sends no more."""
         return self._run.stopping or self.gate.stopped is not None
 
     def _stop_for(self, trip: Trip | None) -> None:
@@ -253,7 +253,7 @@ class Lane:
         return count
 
     def _hold_back(self, now: float) -> None:
-        """Keep those of this burst waiting whose topic or device waits."""
+        """Delay those of this burst whose topic or device is rate-limited."""
         held: dict[Exchange, None] = {}
         for attribute, targets in self.retries.holds.by_attribute.items():
             held |= {
@@ -334,7 +334,7 @@ class Lane:
 
     def _release_pending(self, now: float) -> None:
         permitted = self.gate.permits(int(min(len(self.pending), self.gate.capacity(now), BATCH)), now)
-        deadline = now + self._timeout  # the time that it waited here is no fault of the transport
+        deadline = now + self._timeout  # the transport did not cause the time that it waited here
         pending, waiting, holds = self.pending, self._waiting, self.retries.holds.by_attribute
         if not holds:
             released = list(map(deque.popleft, repeat(pending, permitted)))
@@ -355,7 +355,7 @@ class Lane:
         return exchange.deadline - self._timeout
 
     def _end_pending(self, now: float, longest: float) -> None:
-        """End what the gate has kept waiting too long; a retry with the result that it has."""
+        """End pushes that have waited too long for the gate; a retry with the result that it has."""
         while self.pending and now - self._waits_since(self.pending[0]) >= longest:
             exchange = self.pending.popleft()
             delayed = getattr(exchange.sink, "__self__", None)
@@ -392,7 +392,7 @@ class Lane:
         """The journal must know that they may be delivered before they can be."""
         try:
             await self.record.committed()
-        except Exception as error:  # whatever it is, each of them must come to its end
+        except Exception as error:  # whatever it is, each push must get its result
             self._run.stop(error)
         if self._ended:
             for push in retries:
@@ -407,7 +407,7 @@ class Lane:
     def abandon(self) -> None:
         """Retry nothing any more, begin nothing: what waits gets the result that it has, or UNSENT."""
         self.record.flush()
-        delayed = self.retries.clear()  # the journal has them as surely not delivered, and leaves them so
+        delayed = self.retries.clear()  # in the journal they stay as certainly not delivered
         self._run.outstanding += len(delayed)
         results = [push.result or self._unsent(push.exchange) for push in delayed]
         for exchange in self.pending:
@@ -417,7 +417,7 @@ class Lane:
         self.record.deliver(results)
 
     def _unsent(self, exchange: Exchange, why: str = "the run was ended before this push was sent") -> Result:
-        """The result of a push that waited here and is not sent any more."""
+        """The result of a push that waited here and will not be sent."""
         exchange.error = ConnectError(why)
         exchange.attempts -= 1
         result = self.result(exchange, exchange.context)

@@ -191,7 +191,7 @@ class RateLimiter:
             self._left = 1.0
 
     def refused(self, retry_after: float | None, now: float) -> None:
-        """FCM answered 429, and asked to wait so long, if it did."""
+        """FCM responded with 429; `retry_after`: the wait that it asks for, if any."""
         if self._ramp and -math.inf < self._ramp_from and self._full < math.inf:
             at = max(now, self._closed_until)
             less = 1 / (self._full * (1 - START))  # a push a second

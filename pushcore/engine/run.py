@@ -26,12 +26,12 @@ from .lane import Lane
 from .rules import EngineClient, Rules
 
 BURST: Final = 512
-"""Pushes read from the source before the event loop gets its turn: they leave in one write. With a journal half as many,
-for a burst waits until its rows may be given out."""
+"""Pushes read from the source before the event loop runs again: they are sent in one write. With a journal half as many,
+because a burst waits until the journal has a lease for its rows."""
 
 
 class ForeignObject(TypeError):
-    """The source gave an object that no client sends."""
+    """The source has an object that no client sends."""
 
 
 class Run:
@@ -48,19 +48,19 @@ class Run:
         self.ready: list[Result] = []
         """Results that the caller has not taken yet."""
         self.outstanding = 0
-        """Taken from the source and not yet handed to the caller, but for what waits to be sent again."""
+        """Pushes that were taken from the source and whose results the caller does not have, without those that wait for a retry."""
         self.taken = 0
-        """Results that left `ready` and still count as outstanding: the caller is about to have them all."""
+        """Results that were removed from `ready` and still count as outstanding: the caller is about to get them."""
         self.read = 0
         """Pushes that were taken from the source."""
         self.fed = False
         self.stopping = False
-        """Nothing new is begun and nothing repeated."""
+        """No push is begun, and none is retried."""
         self.error: BaseException | None = None
         self.loop = asyncio.get_running_loop()
         self.events = rules.events
         self.lanes: list[Lane] = []
-        # Those that have pushes. A second environment's has none until a push names it or the first does not know a token.
+        # Lanes with pushes. That of a second environment has none until a push names it or the first does not know a token.
         self._active: list[Lane] = []
         self._kinds: dict[type, list[Lane]] = {}
         for client in clients:
@@ -73,7 +73,7 @@ class Run:
             self.lanes.append(lane)
             if not lane.second:
                 self._active.append(lane)
-        # Whether each push's client must be asked. Environments need no question: a client stops at a push of another one.
+        # Whether `takes` is called for each push. Environments do not need it: a client stops at a push for another one.
         self._ask_clients = any(
             len(alike) > 1 and not all(lane.client.takes_all for lane in alike)
             for alike in self._kinds.values()
@@ -81,7 +81,7 @@ class Run:
         self._pools = [client.pool for client in clients]
         self.feeder: asyncio.Task[None] | None = None
         self._journal = journal
-        # What stands for rows that a journal passes over; without a journal nothing does.
+        # The object that is yielded for rows that a journal skips; without a journal there is none.
         self._passed_over = END if journal is None else None
         self._read: list[Any] = []  # of an asynchronous source, and not sent yet
         self._tasks: set[asyncio.Task[None]] = set()
@@ -90,7 +90,7 @@ class Run:
         self._feeder_waits: asyncio.Future[None] | None = None
         self._reader_waits: asyncio.Future[None] | None = None
         self.left: asyncio.Future[None] = self.loop.create_future()
-        """Done when the caller has left the run, so that none of its tasks goes on."""
+        """Done when the caller has left the run, so that its tasks end."""
         self.leaving = False
         """The caller takes no more results."""
         self._active_runs: set[Run] = set()
@@ -98,7 +98,7 @@ class Run:
         self._end_waits: asyncio.Future[None] | None = None
 
     def begin(self, source: Iterable[Any] | AsyncIterable[Any], active: set[Run]) -> None:
-        """Start to send the source. The run is in `active` until nothing of it is in flight any more."""
+        """Start to send the source. The run is in `active` while any of its pushes is in flight."""
         for pool in self._pools:
             pool.listeners.append(self.on_batch)
         active.add(self)
@@ -108,7 +108,7 @@ class Run:
     # --- waking -----------------------------------------------------------------------------------------------
 
     def on_batch(self) -> None:
-        """The pools' listener: something was finished or taken. The feeder first, so that the wire does not idle."""
+        """Called by the pools when exchanges have finished or waiting requests were taken. It wakes the feeder first, so that sending continues."""
         for lane in self._active:
             lane.record.flush()
             if lane.pending or lane.retries.delayed:
@@ -118,13 +118,13 @@ class Run:
             self.wake_reader()
 
     def wake_feeder(self) -> None:
-        """The source may be read again, if there is room."""
+        """Continue reading the source, if the window permits."""
         waiter = self._feeder_waits
         if waiter is not None and not waiter.done() and self.outstanding < self.window:
             waiter.set_result(None)
 
     def wake_reader(self) -> None:
-        """There is a result, or there will be none any more."""
+        """Wake the caller: there is a result, or there will be no more."""
         for waiter in (self._reader_waits, self._end_waits):
             if waiter is not None and not waiter.done():
                 waiter.set_result(None)
@@ -143,7 +143,7 @@ class Run:
         return self.outstanding > len(self.ready) + self.taken
 
     async def wait_for_results(self) -> None:
-        """Wait until there is a result, or until there will be none any more."""
+        """Wait until there is a result, or until there will be no more."""
         if not self.ready and not self.done:
             self._reader_waits = self.loop.create_future()
             try:
@@ -152,7 +152,7 @@ class Run:
                 self._reader_waits = None
 
     async def _wait_for_capacity(self) -> None:
-        """Let the loop turn; longer, until the window and the lanes have room, where they have none."""
+        """Let the event loop run, and wait while the window or the lanes are full."""
         self.wake_reader()
         if not self._full():
             await asyncio.sleep(0)
@@ -174,7 +174,7 @@ class Run:
     # --- time -------------------------------------------------------------------------------------------------
 
     def flow(self, lane: Lane) -> None:
-        """Have a lane send what it may, and again when it may send more."""
+        """Let a lane send what its limits permit, and schedule the next call."""
         if lane.second and lane not in self._active:
             self._active.append(lane)
         due = lane.flow(self.loop.time())
@@ -204,7 +204,7 @@ class Run:
             lane.abandon()
 
     def broken(self) -> BreakerOpen | None:
-        """At the end: why every push failed, of each provider of which that is so."""
+        """At the end: for each provider to which every push failed, the reason."""
         trips: dict[str, Trip] = {}
         for lane in self.lanes:
             trip = lane.gate.stopped or lane.conclude()
@@ -221,7 +221,7 @@ class Run:
         return BreakerOpen(words, first.reason)
 
     def stop(self, error: BaseException | None = None) -> None:
-        """Begin nothing more; the caller gets what is in flight, and then the error."""
+        """Begin no more pushes; the caller gets the results of those in flight, and then the error."""
         if self.stopping:
             return
         self._send_read()
@@ -237,7 +237,7 @@ class Run:
         self.wake_reader()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do this beside; `close` waits for it."""
+        """Run this coroutine as a task, for which `close` waits."""
         task = self.loop.create_task(work, name="pushcore repeats")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -132,7 +132,7 @@ class FcmClient(ProviderClient[Message]):
         if project_id is None:
             raise ConfigurationError("project_id must be given: these credentials contain no project")
         self.project_id = project_id
-        """Whose devices are sent to."""
+        """The project whose devices get the pushes."""
         dispatcher = FcmDispatcher(
             account,
             Origin(HOST) if url is None else read_origin(url),
@@ -159,7 +159,7 @@ class FcmClient(ProviderClient[Message]):
         The old access token is used until the first token of the new account arrives. No push is lost or sent twice.
 
         Raises:
-            ConfigurationError: it cannot work; the client goes on as before.
+            ConfigurationError: it cannot work; the client keeps the old one.
             EventLoopError: the client was opened on another event loop.
         """
         account = _account_of(auth, self._dispatcher.ca_file)
@@ -173,7 +173,7 @@ class FcmClient(ProviderClient[Message]):
 def _account_of(
     auth: ServiceAccount | Credentials, ca_file: PathOrContent | None
 ) -> ServiceAccount | GoogleCredentials:
-    """What signs. Raises `ConfigurationError` for another object."""
+    """The object that signs. Raises `ConfigurationError` for an object of another kind."""
     if isinstance(auth, ServiceAccount):
         return auth
     if is_google(auth):
@@ -423,7 +423,7 @@ class FcmDispatcher(Dispatcher[Message]):
         return True
 
     def _on_token(self) -> None:
-        """A token has come, or none will."""
+        """There is a new token, or there will be none."""
         value = self._tokens.current()
         if value is None:
             if self._tokens.hopeless:
@@ -445,7 +445,7 @@ class FcmDispatcher(Dispatcher[Message]):
             pool.pump()
 
     def _fail_waiting(self) -> None:
-        """End the exchanges that wait for a token, for none will come."""
+        """End the exchanges that wait for a token, because there will be none."""
         self._fail_handle = None
         if self._tokens.hopeless:
             for pool in list(self._pools.values()):

@@ -77,7 +77,7 @@ def _redis(url: str) -> Any:
         url = "redis" + url.removeprefix("valkey")
     try:
         client: Any = redis.from_url(url, socket_connect_timeout=2.0, socket_timeout=2.0)
-        client.connection_pool.make_connection()  # finds out now what the URL asks for and nobody knows
+        client.connection_pool.make_connection()  # an unknown option of the URL is an error now
         return client
     except (ValueError, TypeError):
         raise ConfigurationError("redis is no URL of a Redis server; expected redis://HOST:PORT") from None

@@ -178,7 +178,7 @@ class AppSender:
         self._task = self._loop.create_task(self._run(), name=f"pushcore gateway {self.name}")
 
     async def close(self) -> None:
-        """Finish what was submitted, say goodbye to the provider, and take nothing more."""
+        """Finish what was submitted, close the connections, and accept no more pushes."""
         self._closed = True
         if self._task is None:  # it was never opened, or not to its end
             await self._opened.aclose()
@@ -223,7 +223,7 @@ class AppSender:
 
     @property
     def ready(self) -> bool:
-        """Whether pushes have a chance: it is open, and the last attempt to connect did not fail."""
+        """Whether pushes can be sent: it is open, and the last attempt to connect did not fail."""
         return bool(self.client.opened and (self.connections or not self.problem))
 
     @property
@@ -366,12 +366,12 @@ class AppSender:
             self._queue.finished(submitted.caller, len(neighbours))
             try:
                 self._finish(submitted, neighbours, results[at : at + len(neighbours)])
-            except Exception as error:  # of ours: other requests still get their results
+            except Exception as error:  # a bug of pushcore: other requests still get their results
                 log.error("%s: results were lost after %s", self.name, printable_word(repr(error), 300))
             at += len(neighbours)
 
     def _abandon(self) -> None:
-        """After an error of ours: nobody knows what became of the pushes that the engine had."""
+        """After a bug of pushcore: the outcome of the pushes that the engine had is unknown."""
         entries = list(self._sending.values())
         self._sending.clear()
         results = [Result(push, Verdict.UNKNOWN, detail=INTERNAL) for push, _, _ in entries]

@@ -1,4 +1,4 @@
-"""Decides which connection takes the next request, dials, drains, and resends requests that were surely not processed.
+"""Decides which connection takes the next request, dials, drains, and resends requests that were certainly not processed.
 
 A request goes to the connection that took the last one until that is full, so that a few connections carry most of the
 load; then to any other with a free stream and window; otherwise it waits here, first in, first out.

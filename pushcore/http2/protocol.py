@@ -109,7 +109,7 @@ class Link(asyncio.Protocol):
         """Write all that the connection has to send.
 
         A transport that is closing drops bytes. So nothing is written to it, and the connection takes no more requests:
-        what is unwritten by then is surely unprocessed, and `connection_lost` has the reason.
+        what is unwritten by then is certainly unprocessed, and `connection_lost` has the reason.
         """
         self._scheduled = False
         if self._is_closing():

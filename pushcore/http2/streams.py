@@ -96,7 +96,7 @@ class Streams:
         """Whether the peer has lowered its stream limit, or not raised it yet. Then no other connection is opened."""
         self.next_id = 1
         self.written_id = 1
-        """Streams below this id were passed to the transport; the others have surely not been processed."""
+        """Streams below this id were passed to the transport; the others have certainly not been processed."""
         self.error: TransportError | None = None
         """Why the connection ended or is ending."""
         self.answered = False

@@ -46,12 +46,12 @@ from .writer import JournalWriter
 __all__ = ["Journal", "JournalError", "JournalView", "Outcome", "Source", "Status", "id_prefix", "push_id"]
 
 OnUnknown = Literal["report", "resend"]
-"""What becomes of a row that may have been sent before a kill: it is recorded UNKNOWN, or sent again."""
+"""How to treat a row that may have been sent before a kill: it is recorded UNKNOWN, or sent again."""
 
 CHUNK_SIZE: Final = 1000
 """Rows that may be given out beyond the last one taken, at most: more cost less CPU and more repeats after a kill."""
 TURN: Final = 10_000
-"""Rows that `steps` passes over before an event loop gets its turn."""
+"""Rows that `steps` skips before the event loop runs again."""
 LARGEST_ROW: Final = (1 << 48) - 1  # twelve hexadecimal digits: what the apns-id of a row has for it
 MAX_PROBLEM: Final = 1000
 _KILLED: Final = "the sender was stopped before the response came"
@@ -390,7 +390,7 @@ class Journal:
             self._writer.check()
 
     def _entry_of(self, result: Result) -> OutcomeEntry:
-        """What is kept of a result that is not as nearly all are."""
+        """The stored parts of a result that differs from nearly all."""
         return entry_of(result)
 
     def note(
@@ -403,7 +403,7 @@ class Journal:
             token: its device.
             platform: "apns", "fcm", or "" where that is not known.
             reason: why it is no push.
-            verdict: what became of it.
+            verdict: its outcome.
 
         Returns:
             Whether it was kept.

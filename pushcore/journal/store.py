@@ -93,7 +93,7 @@ class JournalStore:
         self._reserve: int | None = None  # open as long as this writes
         self._file = _identity(path)
         self._index_size = 0  # bytes of the shared memory file
-        if not writes:  # nothing is lost with a reader that is only let go; a writer must be closed
+        if not writes:  # a reader that is not closed loses nothing; a writer must be closed
             weakref.finalize(self, self._sql.close)
 
     @classmethod

@@ -35,11 +35,11 @@ from .store import JournalStore
 TICK: Final = 0.05
 """Seconds that a result waits for its commit at most, while the disk obeys."""
 HEARTBEAT: Final = 5.0
-"""Seconds after which a run that has nothing to say says that it is there."""
+"""Seconds between two heartbeats of a run without results."""
 _QUICK, _SLOW = 0.02, 0.1
 """Seconds between two commits that a sender waits for; outside of these, more or fewer rows are given at a time."""
 _SMALLEST: Final = 16
-"""Part of a chunk that is given at a time at least: a slow sender is not to have many rows that may have been sent."""
+"""The smallest part of a chunk that is leased at a time: a slow sender should not have many rows that may have been sent."""
 
 _ALL: Final = (1 << BLOCK) - 1
 _row_of = itemgetter(0)
@@ -125,7 +125,7 @@ class JournalWriter:
         self._wakes.put(None)
 
     def ticket(self) -> Callable[[], bool]:
-        """Have everything that was handed over so far committed; whether it has been."""
+        """Request a commit of everything so far; returns whether it is done."""
         self._tickets += 1
         mine = self._tickets
         self._wakes.put(None)

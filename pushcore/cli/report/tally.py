@@ -160,7 +160,7 @@ class ResultCounts:
 
     @property
     def undelivered(self) -> int:
-        """Rows that surely were not delivered, and may be accepted later."""
+        """Rows that were certainly not delivered, and may be accepted later."""
         return sum(
             count
             for tally in self.tallies.values()
