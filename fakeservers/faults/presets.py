@@ -21,14 +21,14 @@ from fakeservers.faults.when import When
 
 PRESETS: dict[str, str] = {
     "calm": "Nothing goes wrong.",
-    "realistic": "The delays of real answers, a few dead tokens, fewer errors, a goodbye now and then.",
+    "realistic": "Delays of real responses, a few dead tokens, fewer errors, now and then a GOAWAY.",
     "apple-throttles": "Bad tokens and errors; every tenth error on a connection lowers its stream limit for a while.",
-    "goaway-storm": "Connections are sent away after 200 requests, by notice, at once, or with streams unprocessed.",
-    "flaky-network": "Connections that are reset, silent, slow, cut in mid-frame or half-open.",
-    "google-quota": "A third of each minute the project is over its quota, with Retry-After and without.",
-    "brownout": "Half of the time slow, failing and stalling, for a moment not even listening.",
+    "goaway-storm": "Connections end by GOAWAY after 150 to 200 requests: announced, at once, or with unprocessed streams.",
+    "flaky-network": "Connections that are reset, silent, slow, half-open, or cut in the middle of a frame.",
+    "google-quota": "For a third of each minute the project exceeds its quota, with Retry-After and without.",
+    "brownout": "Half of the time the servers are slow, fail or do not respond; for a moment they refuse connections.",
     "proxy-pages": "Some responses are another server's: HTML pages with 404, and empty ones with 403.",
-    "key-revoked": "After half a minute the key is worth nothing any more, at Apple and at Google.",
+    "key-revoked": "After half a minute Apple's key is revoked, and Google's tokens and account are rejected.",
 }
 
 _APNS, _FCM, _OAUTH = ("apns",), ("fcm",), ("oauth",)
@@ -42,16 +42,23 @@ def _fault(fault_id: str, name: str, when: When, action: Action) -> Fault:
 
 
 _REALISTIC = (
-    _fault("apns-delay", "APNs takes its time", When(provider=_APNS), _APNS_DELAYS),
-    _fault("fcm-delay", "FCM takes its time", When(provider=_FCM), _FCM_DELAYS),
-    _fault("oauth-delay", "Tokens take their time", When(provider=_OAUTH), Delay(between=(0.1, 0.4))),
+    _fault("apns-delay", "APNs responds with a delay", When(provider=_APNS), _APNS_DELAYS),
+    _fault("fcm-delay", "FCM responds with a delay", When(provider=_FCM), _FCM_DELAYS),
+    _fault(
+        "oauth-delay",
+        "The token endpoint responds with a delay",
+        When(provider=_OAUTH),
+        Delay(between=(0.1, 0.4)),
+    ),
     _fault(
         "apns-gone",
         "Dead device tokens",
         When(provider=_APNS, share=0.01),
         Answer(reason="Unregistered"),
     ),
-    _fault("fcm-gone", "Dead registrations", When(provider=_FCM, share=0.01), Answer(reason="UNREGISTERED")),
+    _fault(
+        "fcm-gone", "Dead registration tokens", When(provider=_FCM, share=0.01), Answer(reason="UNREGISTERED")
+    ),
     _fault(
         "apns-trouble",
         "APNs has trouble",
@@ -66,14 +73,14 @@ _REALISTIC = (
     ),
     _fault(
         "goodbye",
-        "Connections grow old",
+        "Old connections end",
         When(every=50_000, per_connection=True),
         Goaway(debug=_MAX_AGE, notice=0.5),
     ),
 )
 
 _APPLE_THROTTLES = (
-    _fault("delay", "APNs takes its time", When(provider=_APNS), _APNS_DELAYS),
+    _fault("delay", "APNs responds with a delay", When(provider=_APNS), _APNS_DELAYS),
     _fault(
         "bad-tokens",
         "Tokens of another environment",
@@ -82,7 +89,7 @@ _APPLE_THROTTLES = (
     ),
     _fault(
         "too-many",
-        "One device gets too many",
+        "Too many requests to one device",
         When(provider=_APNS, share=0.01),
         Answer(reason="TooManyRequests"),
     ),
@@ -103,19 +110,19 @@ _APPLE_THROTTLES = (
 _GOAWAY_STORM = (
     _fault(
         "by-notice",
-        "Announced, then meant",
+        "GOAWAY, announced",
         When(every=150, per_connection=True, connection_every=2),
         Goaway(debug=_SHUTDOWN, notice=0.2, grace=10.0),
     ),
     _fault(
         "at-once",
-        "All that came is answered",
+        "GOAWAY, all requests so far get responses",
         When(every=200, per_connection=True),
         Goaway(debug=_SHUTDOWN),
     ),
     _fault(
         "unprocessed",
-        "From this request on nothing was processed",
+        "GOAWAY, this request is not processed",
         When(share=0.003),
         Goaway(last="before", debug=_SHUTDOWN),
     ),
@@ -123,23 +130,23 @@ _GOAWAY_STORM = (
 )
 
 _FLAKY_NETWORK = (
-    _fault("no-way", "Connections are reset", When(share=0.1), Connect(how="reset")),
-    _fault("silence", "Connections are accepted, and no word comes", When(share=0.05), Connect(how="silent")),
-    _fault("late", "TLS begins late", When(share=0.1), Connect(how="delay", seconds=0.5)),
-    _fault("trickle", "Bytes trickle", When(share=0.1), Slow(bytes=700, seconds=0.05)),
-    _fault("short", "Connections end in mid-frame", When(share=0.1), Truncate(bytes=5000)),
+    _fault("no-way", "New connections are reset", When(share=0.1), Connect(how="reset")),
+    _fault("silence", "New connections get no byte", When(share=0.05), Connect(how="silent")),
+    _fault("late", "TLS begins with a delay", When(share=0.1), Connect(how="delay", seconds=0.5)),
+    _fault("trickle", "Few bytes at a time", When(share=0.1), Slow(bytes=700, seconds=0.05)),
+    _fault("short", "Connections end in the middle of a frame", When(share=0.1), Truncate(bytes=5000)),
     _fault("reset", "Connections are reset", When(share=0.0005), Cut(how="reset")),
-    _fault("closed", "Connections are closed without a word", When(share=0.0005), Cut(how="close")),
-    _fault("torn", "Answers are torn", When(share=0.0005), Cut(how="frame")),
-    _fault("half-open", "Connections die in silence", When(share=0.0003), HalfOpen()),
-    _fault("delay", "The way is long", When(), Delay(between=(0.02, 0.2))),
+    _fault("closed", "Connections are closed without a GOAWAY", When(share=0.0005), Cut(how="close")),
+    _fault("torn", "Responses end in the middle of a frame", When(share=0.0005), Cut(how="frame")),
+    _fault("half-open", "Connections are half-open", When(share=0.0003), HalfOpen()),
+    _fault("delay", "All bytes are delayed", When(), Delay(between=(0.02, 0.2))),
 )
 
 _GOOGLE_QUOTA = (
-    _fault("delay", "FCM takes its time", When(provider=_FCM), _FCM_DELAYS),
+    _fault("delay", "FCM responds with a delay", When(provider=_FCM), _FCM_DELAYS),
     _fault(
         "quota",
-        "The quota of the minute is used up",
+        "The quota of the minute is exceeded",
         When(provider=_FCM, after=10.0, period=60.0, lasting=20.0, share=0.8),
         Answer(reason="QUOTA_EXCEEDED", retry_after=10),
     ),
@@ -151,7 +158,7 @@ _GOOGLE_QUOTA = (
     ),
     _fault(
         "device",
-        "A device gets too many",
+        "Too many messages to one device",
         When(provider=_FCM, share=0.005),
         Answer(reason="DeviceRateExceeded", retry_after=20),
     ),
@@ -165,7 +172,7 @@ def _bad_times(provider: tuple[str, ...] = (), share: float = 1.0) -> When:
 _BROWNOUT = (
     _fault(
         "slow",
-        "All is slow",
+        "All responses are slow",
         _bad_times(),
         Delay(percentiles=((0, 0.05), (50, 0.5), (90, 2.0), (99, 5.0), (100, 8.0))),
     ),
@@ -183,18 +190,20 @@ _BROWNOUT = (
     ),
     _fault(
         "fcm-html",
-        "The front end says so",
+        "Google's front end responds in HTML",
         _bad_times(_FCM, 0.05),
         Answer(reason="BadGateway"),
     ),
     _fault(
         "oauth-503",
-        "Tokens are not to be had",
+        "The token endpoint is unavailable",
         _bad_times(_OAUTH, 0.5),
         Answer(reason="unavailable"),
     ),
-    _fault("stall", "Some are never answered", _bad_times(share=0.005), Stall()),
-    _fault("down", "Nobody listens", When(after=25.0, period=60.0, lasting=3.0), Connect(how="refuse")),
+    _fault("stall", "Some requests get no response", _bad_times(share=0.005), Stall()),
+    _fault(
+        "down", "Connections are refused", When(after=25.0, period=60.0, lasting=3.0), Connect(how="refuse")
+    ),
 )
 
 _PAGE = (
@@ -203,11 +212,16 @@ _PAGE = (
 _PROXY_PAGES = (
     _fault(
         "page",
-        "A page on the right path",
+        "An HTML page with 404",
         When(provider=(*_APNS, *_FCM), share=0.1),
         Answer(status=404, body=_PAGE),
     ),
-    _fault("nothing", "No body", When(provider=(*_APNS, *_FCM), share=0.1), Answer(status=403, body="")),
+    _fault(
+        "nothing",
+        "403 without a body",
+        When(provider=(*_APNS, *_FCM), share=0.1),
+        Answer(status=403, body=""),
+    ),
 )
 
 _KEY_REVOKED = (
@@ -219,7 +233,7 @@ _KEY_REVOKED = (
     ),
     _fault(
         "google",
-        "Access tokens are worth nothing",
+        "Access tokens are rejected",
         When(provider=_FCM, after=30.0),
         Answer(reason="AccessTokenExpired"),
     ),

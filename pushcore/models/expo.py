@@ -57,11 +57,11 @@ _APNS_PRIORITY: Final[Mapping[str, ApnsPriority]] = {"normal": 5, "high": 10}
 _ANDROID_PRIORITY: Final[Mapping[LegacyPriority, AndroidPriority]] = {"normal": "NORMAL", "high": "HIGH"}
 
 AndroidForm = Literal["notification", "data"]
-"""What Android gets: a notification with data, or data alone."""
+"""The form of a message for Android: a notification with data, or only data."""
 
 _FORMS: Final = get_args(AndroidForm)
 MAX_PARTS: Final = 1024
-"""Android's parts that are kept. To make one costs as much as all the rest of a message, and most messages have the same."""
+"""Android's parts that are kept: making one costs as much as the rest of a message, and most messages have the same."""
 
 NO_IMAGE: Final = "Android does not show the richContent.image of a data message"
 
@@ -342,11 +342,11 @@ def _shown_on_android(message: ExpoMessage) -> tuple[Any, ...] | None:
         _sound_name(message.sound),
         message.tag,
         message.channelId,
-        # Expo's own `sticky` is about swiping, for which FCM has no word; FCM's is about what a tap leaves.
+        # Expo's `sticky` is about swiping, for which FCM has no field; FCM's is about the notification after a tap.
         True if message.autoDismiss is False else None,
         True if vibrate is True else None,
         None if vibrate is None or isinstance(vibrate, bool) else tuple(vibrate),
-        message.badge or None,  # 0 has Android count by itself
+        message.badge or None,  # with 0, Android counts by itself
     )
     return None if shown == _NOTHING_SHOWN else shown
 

@@ -20,9 +20,9 @@ from ..arguments import json_kind
 from .token_forms import PREFIX, is_base64, mistaken_form, mistaken_registration
 
 MAX_TOKEN: Final = 4096
-"""Characters of a token. None is documented to be so long; this bounds what we look at."""
+"""Characters of a token, at most. No provider documents tokens of this length."""
 APNS_LENGTH: Final = 64
-"""Characters of an APNs token today, and the fewest by which one is recognised without a type."""
+"""Characters of an APNs token today. Shorter ones are recognised only with a type."""
 
 EXPO_ADVICE: Final = (
     "this is a token of Expo's push service, to which only Expo can send: "
@@ -32,9 +32,9 @@ EXPO_ADVICE: Final = (
 IN_BASE64: Final = "seems to be base64: APNs needs hexadecimal digits"
 
 IOS_WORDS: Final = ("ios", "apns")
-"""What the platform of APNs is called: by Expo today, and by its older versions."""
+"""The names of APNs' platform: Expo's of today, and that of its older versions."""
 ANDROID_WORDS: Final = ("android", "fcm")
-"""The same of FCM's."""
+"""The names of FCM's platform."""
 
 _HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2})+", re.ASCII)
 _FID: Final = re.compile(r"[cdef][A-Za-z0-9_-]{21}", re.ASCII)
@@ -52,7 +52,7 @@ _BASE64_ONLY: Final = frozenset("=+/")
 
 
 class TokenKind(enum.Enum):
-    """Whose token it is."""
+    """The service that has issued a token."""
 
     APNS = "apns"
     FCM = "fcm"
@@ -60,13 +60,13 @@ class TokenKind(enum.Enum):
     FID = "fid"
     """A Firebase installation id: `Message.fid`."""
     EXPO = "expo"
-    """Expo's own: nothing can be sent to it directly."""
+    """Expo's: only Expo's service can send to it."""
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceToken:
-    """A token, recognised. `token` is without the white space around it, and empty when there was no text.
+    """A recognised token. `token` is without the white space around it; empty if the source has no text.
 
     `reason`: why it cannot be used, as a sentence; empty for APNs, FCM and FID.
     """
@@ -89,10 +89,10 @@ class DeviceToken:
 
 
 def recognise(source: object) -> DeviceToken:
-    """Whose token `source` is: a string, or what `getDevicePushTokenAsync` returns, {"type": "ios", "data": "…"}.
+    """Recognise a token: a string, or what `getDevicePushTokenAsync` returns, {"type": "ios", "data": "…"}.
 
-    The object may also be given as its JSON text. A type of "ios" or "apns", "android" or "fcm", is believed as long as the
-    token does not look like the other's. Never raises: what is no token is UNKNOWN, and the reason says why.
+    The object may also be its JSON text. The type ("ios" or "apns", "android" or "fcm") decides, unless the token has the form
+    of the other provider. Never raises: anything else is UNKNOWN, and the reason says why.
     """
     kind: object = None
     kind_of = arguments.kind
@@ -146,14 +146,14 @@ def _by_shape(token: str) -> DeviceToken:
 
 
 def _is_apns_in_base64(token: str) -> bool:
-    # No token of Firebase's has these characters, and of its other letters and digits any may be one.
+    # Firebase's tokens do not have these characters; any text of the others may be a token.
     return not _BASE64_ONLY.isdisjoint(token) and is_base64(token)
 
 
 def unlike_fcm(token: str) -> str:
-    """Why a text can be no registration token or installation id, as the rest of a sentence; empty when it may be one.
+    """Why a text cannot be a registration token or installation id, as the rest of a sentence; empty if it may be one.
 
-    Google promises no shape, so what is of an unknown one may be a token.
+    Google documents no form, so a text of an unknown form may be a token.
     """
     device = _by_shape(token)
     if device.kind is TokenKind.APNS:
@@ -165,7 +165,7 @@ def unlike_fcm(token: str) -> str:
 
 
 def unlike_apns(token: str) -> str:
-    """Why a text that is not hexadecimal is none, as the rest of a sentence about it; empty when nothing is known."""
+    """What a text that is not hexadecimal is, as the rest of a sentence; empty if that is not known."""
     stripped = token.strip()
     kind = _by_shape(stripped).kind
     if kind is TokenKind.EXPO:
@@ -194,7 +194,7 @@ def _with_type(token: str, kind: object, by_shape: DeviceToken) -> DeviceToken:
         if by_shape.kind is TokenKind.APNS:
             return _unknown(token, f'its type is "{word}", but it is hexadecimal like an APNs token')
         if by_shape.kind is TokenKind.UNKNOWN and not unlike_fcm(token):
-            return DeviceToken(TokenKind.FCM, token)  # Google promises no shape
+            return DeviceToken(TokenKind.FCM, token)  # Google documents no form
         return by_shape
     return _unknown(token, f'its type is neither "ios" nor "android" but {str(kind)[:40]!r}')
 
