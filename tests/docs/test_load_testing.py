@@ -104,8 +104,8 @@ def install(place: Path) -> None:
 @pytest.mark.timeout(240)
 def test_our_engine_keeps_the_three_counts_together(tmp_path: Path) -> None:
     with day(tmp_path) as control:
-        assert load(tmp_path, "python", 1000) == "1000: {'ACCEPTED': 1000}\n"
-        assert counts(tmp_path) == (1000, 1000, 0)
+        assert load(tmp_path, "python", 3000) == "3000: {'ACCEPTED': 3000}\n"
+        assert counts(tmp_path) == (3000, 3000, 0)
         hits = {each["id"]: each["hits"] for each in ask_now(control, "GET", "/v1/faults").json["faults"]}
         assert set(hits) == {"by-notice", "at-once", "unprocessed", "refused"}
         assert hits["by-notice"]
