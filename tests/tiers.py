@@ -33,6 +33,7 @@ PACKAGES: Final = {
     "php": "php-cli",
     "redis-server": "redis-server",
     "unshare": "util-linux",
+    "valgrind": "valgrind",
 }
 """What Debian calls the packages of these programs; `.ci/run` installs them."""
 TOOLCHAINS: Final = {

@@ -90,9 +90,7 @@ def test_marks_that_are_missing_are_said() -> None:
         instructions.per_push("apns frames\n", [])
 
 
-@pytest.mark.skipif(
-    instructions.why_not() is not None, reason="valgrind is missing: Debian's package valgrind"
-)
+@pytest.mark.needs("valgrind")
 def test_callgrind_splits_its_counts_at_each_mark(tmp_path: Path) -> None:
     program = "import os; [os.getppid() for _ in range(3)]"
     command = ["valgrind", "-q", "--tool=callgrind", f"--dump-before={instructed.MARK}"]

@@ -35,11 +35,8 @@ def test_a_machine_without_either_tool_measures_nothing(monkeypatch: pytest.Monk
         environments.measure(Console(quiet=True))
 
 
-@pytest.mark.slow
+@pytest.mark.needs("valgrind")
 @pytest.mark.timeout(480)  # valgrind takes fifty times as long as the program
-@pytest.mark.skipif(
-    instructions.why_not() is not None, reason="valgrind is missing: Debian's package valgrind"
-)
 def test_devices_of_the_first_environment_take_no_more_instructions() -> None:
     rows = [row for row in environments.measure(Console(quiet=True)) if row["what"] == "instructions"]
     assert len(rows) == len(environments.WINDOWS)
