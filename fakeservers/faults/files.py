@@ -36,7 +36,7 @@ def read_file(path: str | os.PathLike[str]) -> PlanFile:
     """
     name = os.fspath(path)
     try:
-        text = read_small(path).decode()
+        text = read_small(path).decode("utf-8-sig")
     except OSError as error:
         raise FaultError(f"{name} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -52,6 +52,8 @@ def read_file(path: str | os.PathLike[str]) -> PlanFile:
         position = re.search(r"(.*) \(at (line \d+, column \d+)\)", str(error))
         where, words = (f", {position[2]}", position[1]) if position else ("", str(error))
         raise FaultError(f"{name}{where}: no TOML: {words}") from None
+    except ValueError:  # of int()
+        raise FaultError(f"{name} has a number of thousands of digits") from None
     except RecursionError:
         raise FaultError(f"{name} is nested too deeply") from None
     return PlanFile(name, table, text, is_json)

@@ -80,7 +80,7 @@ def read_small(
         problem = "it contains a character that is not allowed in a path"
     else:
         problem = ""
-    name = name or shown_name(path)
+    name = name or printable(shown_name(path))
     if problem:  # outside the handler: its exception contains the path, which may be a secret
         raise BadInput(f"{name} cannot be read ({problem}); expected {expected}")
     if len(data) > limit:

@@ -83,8 +83,8 @@ def read_settings(path: str, profile: str | None, context: click.Context) -> Set
     """
     name = printable(shown_name(path))
     try:
-        document = tomllib.loads(read_small(path, _EXPECTED, MAX_FILE).decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        document = tomllib.loads(read_small(path, _EXPECTED, MAX_FILE).decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:  # int() has no more than 4300 digits
         raise BadInput(f"{name} is not TOML ({printable(str(error), 120)}); expected {_EXPECTED}") from None
     for key in document:
         if key not in ("send", "profile"):

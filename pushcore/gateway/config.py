@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from ..apns.request import TOPIC
 from ..audience.problems import BadInput, shown
 from ..engine.rate import Rate
 from ..errors import ConfigurationError
@@ -154,7 +155,7 @@ class CallerSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     tokens: Annotated[tuple[Digest, ...], Meta(min_length=1)]
     apps: tuple[Name, ...] = ()
     concurrent: Count = 64
-    rate: Annotated[float, Meta(gt=0, le=1e9)] | None = None
+    rate: Annotated[float, Meta(ge=1e-6, le=1e9)] | None = None
 
 
 class FleetSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="kebab"):
@@ -216,6 +217,11 @@ class GatewayConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             for index, apns in enumerate(app_section.apns):
                 path = ("app", number, "apns", index)
                 _check_apns(apns, at(*path))
+                for topic in apns.topics:
+                    if TOPIC.fullmatch(topic) is None:
+                        raise BadInput(
+                            f"{at(*path, 'topics')}: a topic is a bundle id such as com.example.app, not {shown(topic)}"
+                        )
                 _check_server(apns, at, *path)
                 for pair in itertools.product(dict.fromkeys(apns.environments), dict.fromkeys(apns.topics)):
                     if pair in seen_topics:
@@ -229,9 +235,10 @@ class GatewayConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
                 raise BadInput(
                     f"{at('server', 'trusted-proxies')}: {shown(network)} is no address or network"
                 )
-        if self.fleet.redis is not None and split_address(self.fleet.redis) is None:
+        redis = self.fleet.redis
+        if redis is not None and (split_address(redis) is None or not is_plain(redis) or "," in redis):
             raise BadInput(
-                f"{at('fleet', 'redis')}: the host or the port of redis cannot be read; expected redis://HOST:PORT"
+                f"{at('fleet', 'redis')}: redis is not the URL of one server; expected redis://HOST:PORT"
             )
         if (self.server.certificate is None) != (self.server.certificate_key is None):
             raise BadInput(f"{at('server')}: certificate and certificate-key belong together")
@@ -287,11 +294,27 @@ def _check_server(section: Any, at: Place, *path: str | int) -> None:
                 raise BadInput(f"{at(*path, name)}: {error}") from None
 
 
+def is_plain(url: str) -> bool:
+    """Whether a URL has only characters that URLs have: `urlsplit` drops line breaks, and a blank would end the host."""
+    return url.isascii() and url.isprintable() and " " not in url
+
+
 def _check_apns(apns: ApnsSection, place: str) -> None:
     if (apns.key is None) == (apns.certificate is None):
         raise BadInput(f"{place}: expected either key or certificate")
     if apns.key is not None and (apns.key_id is None or apns.team_id is None):
         raise BadInput(f"{place}: key needs key-id and team-id")
+    of_other = (
+        ("certificate_key", "certificate_password_file")
+        if apns.key
+        else ("key_id", "team_id", "key_environment")
+    )
+    for name in of_other:
+        if getattr(apns, name) is not None:
+            beside = "certificate" if apns.key else "key"
+            raise BadInput(
+                f"{place}: {name.replace('_', '-')} belongs to {beside}; expected it beside that alone"
+            )
     if apns.key_environment is not None and set(apns.environments) != {apns.key_environment}:
         wanted = ", ".join(apns.environments)
         raise BadInput(f"{place}: the key is for {apns.key_environment}, and environments are {wanted}")

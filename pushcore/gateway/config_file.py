@@ -49,11 +49,20 @@ def read_config(path: str | os.PathLike[str], *, again: bool = False) -> Gateway
         number = where[1] if where else text.count("\n") + 1  # "at end of document"
         raise BadInput(f"{name}:{number}: {str(error).partition(' (at ')[0]}") from None
     except RecursionError:
-        raise BadInput(f"{name} is nested too deeply; expected a TOML file of apps and callers") from None
+        raise _nested(name) from None
+    except ValueError:  # of int()
+        raise BadInput(f"{name} has a number of thousands of digits; expected a TOML file") from None
     for own in ("source", "locate"):
         if own in content:
             raise BadInput(f"{Locate(name, text)(own)}: there is no key {own}")
-    return make_config(content, name, Locate(name, text), Path(path).absolute().parent)
+    try:
+        return make_config(content, name, Locate(name, text), Path(path).absolute().parent)
+    except RecursionError:
+        raise _nested(name) from None
+
+
+def _nested(name: str) -> BadInput:
+    return BadInput(f"{name} is nested too deeply; expected a TOML file of apps and callers")
 
 
 def make_config(content: dict[str, Any], name: str, locate: Locate, directory: Path) -> GatewayConfig:
@@ -87,7 +96,7 @@ def _absolute(value: Any, directory: Path) -> Any:
 
 def _decode(data: bytes, name: str) -> str:
     try:
-        return data.decode()
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise BadInput(f"{name} is not UTF-8; expected a TOML file") from None
 

@@ -68,6 +68,7 @@ class Instances:
 
 def _redis(url: str) -> Any:
     try:
+        from redis import RedisError
         from redis import asyncio as redis
     except ImportError:
         raise ConfigurationError(
@@ -79,5 +80,5 @@ def _redis(url: str) -> Any:
         client: Any = redis.from_url(url, socket_connect_timeout=2.0, socket_timeout=2.0)
         client.connection_pool.make_connection()  # an unknown option of the URL is an error now
         return client
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RedisError):
         raise ConfigurationError("redis is no URL of a Redis server; expected redis://HOST:PORT") from None

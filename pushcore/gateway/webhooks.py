@@ -27,11 +27,12 @@ import httpcore
 import orjson
 
 from ..audience.problems import BadInput, read_small
+from ..http2.origin import is_host
 from ..key_material import MAX_FILE
 from ..reasons import printable_word
 from ..redaction import split_address
 from ..results import Result
-from .config import Place, WebhookSection, blamed_on, nowhere
+from .config import Place, WebhookSection, blamed_on, is_plain, nowhere
 
 log = logging.getLogger("pushcore.gateway")
 
@@ -221,9 +222,10 @@ def _check_url(url: str, *, private: bool) -> None:
             "a webhook's url begins with https://, or http:// where private is true, has a host, and has either no port "
             "or one from 1 to 65535"
         )
-    if not url.isascii() or not url.isprintable() or " " in url:
+    if not is_plain(url) or not is_host(parts.hostname):
         raise BadInput(
-            "a webhook's url is of printable ASCII without blanks; others are written with %, or xn--"
+            "a webhook's url is of printable ASCII without blanks, and each part of its host has 1 to 63 characters; "
+            "others are written with %, or xn--"
         )
     if "@" in parts.netloc:
         raise BadInput("a webhook's url has no user and no password; the receiver checks the signature")
@@ -302,8 +304,9 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
         """See `httpcore.AsyncNetworkBackend`. Raises `httpcore.ConnectError` for a host that may not be connected to."""
         try:
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            raise httpcore.ConnectError(f"the receiver's name cannot be resolved: {error.strerror}") from None
+        except (OSError, UnicodeError) as error:  # the latter for a label of more than 63 characters
+            why = getattr(error, "strerror", None) or "it is no name of a host"
+            raise httpcore.ConnectError(f"the receiver's name cannot be resolved: {why}") from None
         addresses = list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
         if not self._private:
             addresses = [address for address in addresses if is_public(ip_address(address))]

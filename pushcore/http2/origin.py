@@ -38,9 +38,10 @@ def read_origin(url: str, name: str = "url") -> Origin:
     parts = split_address(url)
     if (
         parts is None
+        or not url.isprintable()
         or parts.scheme != "https"
         or not parts.hostname
-        or not parts.hostname.isascii()
+        or not is_host(parts.hostname)
         or parts.path.strip("/")
         or parts.query
         or parts.fragment
@@ -51,6 +52,14 @@ def read_origin(url: str, name: str = "url") -> Origin:
             raise ConfigurationError(f"{name} has port {int(port[1])}; expected one from 1 to 65535")
         raise ConfigurationError(f"{name} must look like https://127.0.0.1:8443, not {shown_address(url)}")
     return Origin(parts.hostname, parts.port or HTTPS)
+
+
+def is_host(name: str) -> bool:
+    """Whether a host of a URL can be resolved: an address, or a name of labels of 1 to 63 characters (RFC 1035, section 2.3.4)."""
+    if ":" in name:
+        return True
+    labels = name.removesuffix(".").split(".")
+    return name.isascii() and " " not in name and all(1 <= len(label) <= 63 for label in labels)
 
 
 def split_uri(uri: str) -> tuple[Origin, bytes]:

@@ -279,6 +279,11 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "nested.json").write_text("[" * 100_000)
     with pytest.raises(FaultError, match="nested too deeply"):
         FaultPlan.from_file(tmp_path / "nested.json")
+    (tmp_path / "digits.toml").write_text(f"seed = {'9' * 5000}")
+    with pytest.raises(FaultError, match="a number of thousands of digits"):
+        FaultPlan.from_file(tmp_path / "digits.toml")
+    (tmp_path / "mark.toml").write_text("\ufeffseed = 3", "utf-8")
+    assert FaultPlan.from_file(tmp_path / "mark.toml").seed == 3
 
 
 def test_code_is_checked_as_files_are() -> None:

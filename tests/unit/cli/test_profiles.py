@@ -134,6 +134,7 @@ def test_every_option_has_a_variable(command_name: str, monkeypatch: pytest.Monk
     [
         ("[send", "pushcore.toml is not TOML (Expected ']'"),
         ("\xff", "is not TOML"),
+        ("window = " + "9" * 5000, "pushcore.toml is not TOML (Exceeds the limit"),
         ('[sned]\ntopic = "x"', "has 'sned', expected only [send] and [profile.NAME]"),
         ("send = 5", "'send' is not a table"),
         ('[send]\ntoppic = "s3cret"', "[send] has an unknown key 'toppic'"),

@@ -224,3 +224,61 @@ def test_a_port_that_no_server_has(tmp_path: Path, text: str, line: int, port: s
         serving.make_server(read_config(path))
     if "url = " in text and "webhook" not in text:
         assert str(raised.value).endswith(f"url has port {int(port)}; expected one from 1 to 65535")
+
+
+CERTIFIED = '[[app]]\nid = "a"\n[[app.apns]]\ntopics = ["a.b"]\ncertificate = "bad"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        *(
+            (APP + f'url = "https://{host}"\n', "8: url must look like https://")
+            for host in ("a b", "a\\nb", "h\\t", "h\\u0000", "a..b", ".", "a" * 64 + ".com", "\u00e9.example")
+        ),
+        *(
+            (APP + HOOK.replace("example.com", host), "9: a webhook's url ")
+            for host in ("a..b", "x" * 64 + ".com", "a\\nb", ".")
+        ),
+        *(
+            (APP + f'[fleet]\nredis = "redis://{host}"\n', "9: redis is not the URL of one server")
+            for host in ("h h", "h\\nx", "h,i", "h:1,redis://i:2", "h:70000", "\u00e9")
+        ),
+        (APP + '[fleet]\nredis = "redis://h?protocol=9"\n', "9: redis is no URL of a Redis server"),
+        (APP.replace('"com.example.app"', '"com.example.app", "no id"'), "7: a topic is a bundle id"),
+        (APP.replace("com.example.app", "com.\U0001f4a5"), "7: a topic is a bundle id"),
+        (APP + 'certificate-key = "bad"\n', "3: certificate-key belongs to certificate"),
+        (APP + 'certificate-password-file = "bad"\n', "3: certificate-password-file belongs to certificate"),
+        (CERTIFIED + 'key-id = "ABC123DEFG"\n', "3: key-id belongs to key"),
+        (CERTIFIED + 'team-id = "TEAM123456"\n', "3: team-id belongs to key"),
+        (CERTIFIED + 'key-environment = "production"\n', "3: key-environment belongs to key"),
+        (APP + CALLER + "rate = 1e-300\n", "11: rate: expected"),
+    ],
+)
+def test_a_value_that_cannot_work_is_told_before_it_is_used(tmp_path: Path, text: str, expected: str) -> None:
+    path = written(tmp_path, "")
+    path.write_text(text, "utf-8")
+    with pytest.raises((BadInput, ConfigurationError)) as raised:
+        serving.make_server(read_config(path))
+    assert str(raised.value).startswith(f"{path}:{expected}")
+    assert str(raised.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (".".join("a" * 5000) + " = 1", "nested too deeply"),
+        ("a = " + "9" * 5000, "has a number of thousands of digits"),
+        (APP + HOOK.replace('"secret"', '"a\\u0000b"'), r"a\\x00b cannot be read"),
+    ],
+)
+def test_what_the_parser_stumbles_over(tmp_path: Path, text: str, expected: str) -> None:
+    with pytest.raises(BadInput, match=expected) as raised:
+        serving.make_server(read_config(written(tmp_path, text)))
+    assert str(raised.value).isprintable()
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    path = written(tmp_path, "")
+    path.write_text("\ufeff" + APP, "utf-8")
+    assert read_config(path).app[0].id == "shop"

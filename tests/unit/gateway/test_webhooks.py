@@ -99,6 +99,12 @@ async def test_this_machine_is_not_connected_to_by_any_name(host: str) -> None:
         await GuardedNetwork(private=False).connect_tcp(host, 1, timeout=1)
 
 
+async def test_what_is_no_name_of_a_host_is_an_error_of_the_connection() -> None:
+    """And not a UnicodeError, which would end the webhook's task."""
+    with pytest.raises(httpcore.ConnectError, match="it is no name of a host"):
+        await GuardedNetwork(private=True).connect_tcp("a" * 64 + ".invalid", 1, timeout=1)
+
+
 @pytest.mark.parametrize("url", ["http://example.com/", "ftp://example.com", "example.com", "https://"])
 def test_a_url_is_https(url: str, secret_file: str) -> None:
     with pytest.raises(BadInput, match="begins with https"):
