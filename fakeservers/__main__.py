@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-
-if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    # Ctrl-C during the imports below ends the command without a traceback.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
 import argparse
 import asyncio
 import gc
 import os
+import signal
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
@@ -44,7 +39,7 @@ try:
     from fakeservers.fcm.service_account import FILE_NAME, PROJECT_ID, FakeServiceAccount
     from fakeservers.handouts import check_names, write_certificates, write_fates
     from fakeservers.impersonation import hosts_of, route_to
-    from fakeservers.options import parser
+    from fakeservers.options import check_ports, parser
     from fakeservers.serving.google_front import BARE_POLICY, FrontEndPolicy
     from fakeservers.serving.redirecting_proxy import RedirectingProxy
     from fakeservers.serving.small_files import read_small
@@ -59,10 +54,6 @@ TOKEN_LENGTH = (16, 200)
 """Characters of a control port's token."""
 OTHER_FILES = 256
 """Files besides connections that push."""
-INTERRUPTED = 128 + signal.SIGINT
-"""The exit status of a command that Ctrl-C ended before it served anything."""
-LEAST_FILES = 64
-"""Files without which the fakes do not start: the event loop's library aborts a process that cannot open its own."""
 GC_THRESHOLD = 100_000
 """Allocations between two collections: requests make no cycles, so looking for them is a tenth of the work lost."""
 
@@ -74,8 +65,9 @@ class UsageError(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the fake servers until SIGTERM or SIGINT; the exit code is 0 then, 2 when one could not start."""
     options = parser().parse_args(arguments)
+    _allow_files(len(options.services) * options.max_connections + OTHER_FILES)
     try:
-        _allow_files(len(options.services) * options.max_connections + OTHER_FILES)
+        _attempt("", lambda: check_ports(options))
         if options.processes > 1:
             return _run_many(options)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -85,8 +77,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except ModuleNotFoundError as error:
         stop(error)
-    except KeyboardInterrupt:  # before there is a loop with handlers
-        return INTERRUPTED
     return 0
 
 
@@ -264,11 +254,6 @@ def _allow_files(number: int) -> None:
     most = number if hard == resource.RLIM_INFINITY else min(number, hard)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    if most < LEAST_FILES:
-        raise UsageError(
-            f"only {most} files may be open, and at least {LEAST_FILES} are needed; "
-            "raise the limit, for example with ulimit -n 1024"
-        )
     if most < number:
         print(f"fakeservers: no more than {most} files may be open, connections included", file=sys.stderr)
 
@@ -418,6 +403,4 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
 
 
 if __name__ == "__main__":
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main())

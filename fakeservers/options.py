@@ -84,6 +84,16 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def check_ports(options: argparse.Namespace) -> None:
+    """Raises `ValueError` when a port is given to two listeners; with several processes both would listen on it."""
+    names = ("apns_port", "channels_port", "fcm_port", "proxy_port")
+    places = [(options.host, getattr(options, name, None)) for name in names]
+    places.append((options.control_host, options.control_port))
+    for place in places:
+        if place[1] and places.count(place) > 1:
+            raise ValueError(f"port {place[1]} of {place[0]} is given twice; expected different ports")
+
+
 def _common(add: Callable[..., object], directory: str) -> None:
     add("--certs", required=True, type=_path, metavar="DIR", help=directory)
     add("--host", default="127.0.0.1", help="address to listen on")
@@ -285,7 +295,7 @@ def _processes(text: str) -> int:
 def _port(text: str) -> int:
     port = _whole_number(text)
     if port > 65_535:  # uvloop would take it for another one
-        raise argparse.ArgumentTypeError(f"there is no port {port}")
+        raise argparse.ArgumentTypeError(f"there is no port {port}; expected 0 to 65535")
     return port
 
 

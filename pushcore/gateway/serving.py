@@ -31,6 +31,11 @@ GRACE: Final = REQUEST + 5.0
 """Seconds after SIGTERM in which requests end."""
 HEADERS: Final = 10.0
 """Seconds in which a request's headers must have come."""
+MOST_HEADERS: Final = 65_536
+"""Bytes of a request's headers that may come before their end; httptools has no limit."""
+_TOO_LARGE: Final = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+)
 KEEP_ALIVE: Final = 75
 """Seconds for which an idle connection is kept: more than the 60 of nginx and of most clients, so that it is they who close
 it, and no request meets a connection that is about to be closed."""
@@ -94,12 +99,24 @@ class JoiningTransport:
             self._transport.write(b"".join(written))
 
 
+class _Dropped(list[tuple[bytes, bytes]]):
+    """Takes the fields of a trailer, which are no headers (RFC 9110, section 6.5.1): uvicorn would add them to the request's."""
+
+    def append(self, field: tuple[bytes, bytes]) -> None:
+        """Keep nothing."""
+
+
 class TimedProtocol(HttpToolsProtocol):
-    """Uvicorn's HTTP/1.1 by httptools, with `HEADERS` seconds from a connection, or a request's first byte, to the end of its
-    headers: a client that sends nothing must not hold its connection for ever."""
+    """Uvicorn's HTTP/1.1 by httptools, with limits for a request's headers: a client that sends nothing, or headers without
+    end, must not hold its connection or fill the memory.
+
+    They must have ended `HEADERS` seconds after the connection's or the request's first byte, and within `MOST_HEADERS` bytes.
+    """
 
     _slow: asyncio.TimerHandle | None = None
     _in_headers = False
+    _size = 0
+    _trailers = _Dropped()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See `asyncio.Protocol`."""
@@ -114,12 +131,18 @@ class TimedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`. Most headers come whole, and need no timer."""
         super().data_received(data)
-        if self._in_headers and self._slow is None:
-            self._slow = self.loop.call_later(HEADERS, self.transport.close)
+        if self._in_headers:
+            self._size += len(data)
+            if self._size > MOST_HEADERS and not self.transport.is_closing():
+                self.transport.write(_TOO_LARGE)
+                self.transport.close()
+            elif self._slow is None:
+                self._slow = self.loop.call_later(HEADERS, self.transport.close)
 
     def on_message_begin(self) -> None:
         """Called at a request's first byte."""
         self._in_headers = True
+        self._size = 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -129,6 +152,7 @@ class TimedProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             self.scope[SKIPPED] = True  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
+        self.headers = self._trailers
 
     def on_message_complete(self) -> None:
         """Called when a request's body has come."""

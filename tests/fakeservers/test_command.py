@@ -153,6 +153,29 @@ def test_a_pipe_among_the_credentials_is_not_waited_for(
     assert "cannot keep credentials" in failure(capsys, "--certs", str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--fcm-port",
+        "--channels-port",
+        "--proxy-port",
+        "--control-port",
+        "--control-port=1 --control-host=::1",
+    ],
+)
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_port_of_two_listeners(
+    option: str, processes: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, _, rest = option.partition("=1 ")
+    words = [f"{name}=1", *([rest, "--proxy-port=1", "--host=::1"] if rest else ["--apns-port=1"])]
+    assert main(["all", "--certs", str(tmp_path), "--processes", processes, *words]) == 2
+    host = "::1" if rest else "127.0.0.1"
+    said = f"fakeservers: port 1 of {host} is given twice; expected different ports\n"
+    assert capsys.readouterr().err == said
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("option", ["--port", "--channels-port"])
 def test_a_port_in_use(option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:

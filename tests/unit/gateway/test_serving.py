@@ -22,6 +22,7 @@ from pushcore.gateway.config import GatewayConfig, LimitsSection, ServerSection
 from pushcore.gateway.serving import (
     HEADERS,
     KEEP_ALIVE,
+    MOST_HEADERS,
     GatewayServer,
     JoiningTransport,
     TimedProtocol,
@@ -110,6 +111,56 @@ def test_a_connection_that_is_idle_after_a_request_is_kept() -> None:
         assert transport.closed
 
     connected(work)
+
+
+@pytest.mark.parametrize(
+    "part", [b"x: " + b"a" * 1000 + b"\r\n", b"a" * 1000], ids=["many headers", "one header"]
+)
+def test_headers_have_a_most_size(part: bytes) -> None:
+    async def work(protocol: TimedProtocol, transport: ClientTransport) -> None:
+        protocol.data_received(WHOLE + WHOLE[:-2])
+        sent = 0
+        while not transport.closed:
+            assert sent <= MOST_HEADERS
+            protocol.data_received(part)
+            sent += len(part)
+            await asyncio.sleep(0)
+        assert sent > MOST_HEADERS - 2000
+
+    transport = connected(work)
+    assert transport.written.startswith(b"HTTP/1.1 200")
+    assert transport.written.count(b"HTTP/1.1 431 ") == 1
+
+
+def test_headers_that_come_at_once_and_the_bodies_behind_them_have_their_own_limits() -> None:
+    async def work(protocol: TimedProtocol, transport: ClientTransport) -> None:
+        large = b"x: " + b"a" * (MOST_HEADERS - 100) + b"\r\n\r\n"
+        for _ in range(3):
+            protocol.data_received(WHOLE[:-2])
+            protocol.data_received(large)
+            await asyncio.sleep(0.1)
+        protocol.data_received(b"POST / HTTP/1.1\r\ncontent-length: 1000000\r\n\r\n")
+        for _ in range(10):
+            protocol.data_received(b"b" * 100_000)
+        await asyncio.sleep(0.1)
+        assert not transport.closed
+
+    assert connected(work).written.count(b"HTTP/1.1 200 OK") == 4
+
+
+def test_the_fields_of_a_trailer_are_no_headers() -> None:
+    async def work(protocol: TimedProtocol, transport: ClientTransport) -> None:
+        protocol.data_received(
+            b"POST / HTTP/1.1\r\na: b\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nauthorization: Bearer x\r\n\r\n"
+        )
+        assert protocol.cycle.scope["headers"] == [(b"a", b"b"), (b"transfer-encoding", b"chunked")]
+        assert not protocol.headers
+        await asyncio.sleep(0.1)
+        protocol.data_received(WHOLE)
+        assert protocol.cycle.scope["headers"] == [(b"host", b"x")]
+        await asyncio.sleep(0.1)
+
+    assert connected(work).written.count(b"HTTP/1.1 200 OK") == 2
 
 
 @pytest.mark.parametrize("ending", [b"", b"connection: close\r\n"], ids=["kept", "closed"])
