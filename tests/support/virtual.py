@@ -1,28 +1,22 @@
-"""Hours in seconds: an event loop whose clock jumps to the next timer, and a provider that answers inside the process.
+"""Hours in seconds: an event loop whose clock jumps to the next timer, and a provider that responds inside the process.
 
-The whole sender is the real one, from the engine down to the frames; only the TLS transport is replaced by `VirtualTransport`, which
-python-hyper's hpack and hyperframe read.
+The whole sender is the real one, from the engine down to the frames. Only the TLS transport is replaced, by
+`VirtualTransport`, whose server is libnghttp2.
 """
 
 from __future__ import annotations
 
 import asyncio
 import selectors
-from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import hpack
 import pytest
-from hyperframe.frame import DataFrame, Frame, HeadersFrame, PingFrame, SettingsFrame, WindowUpdateFrame
+from ngh2 import Configuration, Connection, DataReceived, RequestReceived, Role, Setting
 
 from pushcore.http2.dialer import Attempt, Dialer
 from pushcore.http2.protocol import Link
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-
-FRAME = 16_384
-"""Bytes of one DATA frame."""
 THREADS = 5.0
 """Real seconds that a thread, such as a journal's, may take for what nothing else is waited for."""
 
@@ -79,17 +73,20 @@ class VirtualTransport(asyncio.Transport):
         self._link = link
         self._answers = answers
         self._latency = latency
-        self._decoder, self._encoder = hpack.Decoder(), hpack.Encoder()
-        self._encoder.header_table_size = 0  # the client announces it; the first block then says so
-        self._rest = b""
-        self._fields: dict[int, dict[str, str]] = {}
-        self._bodies: defaultdict[int, bytes] = defaultdict(bytes)
+        config = Configuration(max_deflate_dynamic_table_size=0, stream_reset_rate_limit=(1 << 30, 1 << 30))
+        self._h2 = Connection(Role.SERVER, config)
+        self._h2.initiate_connection(
+            {Setting.MAX_CONCURRENT_STREAMS: streams, Setting.INITIAL_WINDOW_SIZE: 1 << 24}
+        )
+        self._h2.set_local_window_size(1 << 30)
+        self._requests: dict[int, tuple[dict[str, str], bytearray]] = {}
         self._closed = False
+        self._greeted = False  # until then, what the server says is not delayed
         self._loop = asyncio.get_running_loop()
         link.connection_made(self)
-        settings = SettingsFrame(0, settings={3: streams, 4: 1 << 24})
-        grant = WindowUpdateFrame(0, window_increment=1 << 30)
-        link.data_received(settings.serialize() + grant.serialize())
+        greeting = self._h2.data_to_send()
+        self._greeted = True
+        link.data_received(greeting)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return default
@@ -108,44 +105,29 @@ class VirtualTransport(asyncio.Transport):
     abort = close
 
     def write(self, data: Any) -> None:
-        raw = (self._rest + bytes(data)).removeprefix(PREFACE)
-        out = b""
-        while len(raw) >= 9:
-            frame, length = Frame.parse_frame_header(memoryview(raw[:9]))
-            if len(raw) < 9 + length:
-                break
-            frame.parse_body(memoryview(raw[9 : 9 + length]))
-            raw = raw[9 + length :]
-            out += self._on_frame(frame)
-        self._rest = raw
-        if out:
+        self._h2.receive_data(bytes(data))
+        for event in self._h2.events():
+            if isinstance(event, RequestReceived):
+                headers = {bytes(name).decode(): bytes(value).decode() for name, value in event.headers}
+                self._requests[event.stream_id] = headers, bytearray()
+            elif isinstance(event, DataReceived):
+                self._requests[event.stream_id][1].extend(event.data)
+            if isinstance(event, RequestReceived | DataReceived) and event.end_stream:
+                self._respond(event.stream_id)
+        if self._greeted and (out := self._h2.data_to_send()):
             self._loop.call_later(self._latency, self._deliver, out)
+
+    def _respond(self, stream: int) -> None:
+        fields, sent = self._requests.pop(stream)
+        status, headers, body = self._answers(fields, bytes(sent))
+        block = [(":status", str(status)), *headers.items()]
+        self._h2.send_response(stream, [(a.encode(), b.encode()) for a, b in block], end_stream=not body)
+        if body:
+            self._h2.send_data(stream, body, end_stream=True)
 
     def _deliver(self, data: bytes) -> None:
         if not self._closed:
             self._link.data_received(data)
-
-    def _on_frame(self, frame: Frame) -> bytes:
-        stream = frame.stream_id
-        if isinstance(frame, PingFrame) and "ACK" not in frame.flags:
-            return PingFrame(0, frame.opaque_data, flags=["ACK"]).serialize()
-        if isinstance(frame, HeadersFrame):
-            decoded = self._decoder.decode(frame.data)
-            self._fields[stream] = {str(name): str(value) for name, value in decoded}
-        elif isinstance(frame, DataFrame):
-            self._bodies[stream] += frame.data
-        if not isinstance(frame, HeadersFrame | DataFrame) or "END_STREAM" not in frame.flags:
-            return b""
-        status, headers, body = self._answers(self._fields.pop(stream), self._bodies.pop(stream, b""))
-        block = self._encoder.encode([(":status", str(status)), *headers.items()])
-        head = HeadersFrame(stream, block, flags=["END_HEADERS"])
-        if not body:
-            head.flags.add("END_STREAM")
-            return head.serialize()
-        pieces = [body[at : at + FRAME] for at in range(0, len(body), FRAME)]
-        frames = [DataFrame(stream, piece) for piece in pieces]
-        frames[-1].flags.add("END_STREAM")
-        return head.serialize() + b"".join(frame.serialize() for frame in frames)
 
 
 def connect_to(
