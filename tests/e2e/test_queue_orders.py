@@ -32,8 +32,13 @@ async def running(
     try:
         async with FakeApns(certs=certs, keep=2 * ROWS, delay=0.02) as fake:
             await campaign.create(str(place / "devices.csv"), "--chunk", "250")
+            # Paused until all have started: on a busy machine one would have sent everything before the last one starts.
+            await campaign.run("campaign", "pause", *campaign.at)
             options = [*of_apns(fake), *payload(place, {"aps": {"alert": "Hi"}}), "--rate", "1000/s"]
             workers += [await pushcore.start(*campaign.work, *options) for _ in range(WORKERS)]
+            async with asyncio.timeout(60.0):
+                await asyncio.gather(*map(paused, workers))
+            await campaign.run("campaign", "resume", *campaign.at)
             yield campaign, fake, workers
     finally:
         for worker in workers:
@@ -41,6 +46,12 @@ async def running(
                 worker.kill()
                 await worker.wait()
         server.stop()
+
+
+async def paused(worker: asyncio.subprocess.Process) -> None:
+    """Returns when a worker has said that it waits: it has sent a heartbeat by then."""
+    assert worker.stdout is not None
+    await worker.stdout.readuntil(b"pushcore: the campaign is paused; waiting\n")
 
 
 def sent(fake: FakeApns) -> int:
