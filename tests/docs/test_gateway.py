@@ -70,6 +70,35 @@ def test_every_key_is_in_the_table(section: Any) -> None:
             assert re.search(rf"`(\[.*\] )?{re.escape(field.encode_name)}`", table), field.encode_name
 
 
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [
+        (ServerSection, "host"),
+        (ServerSection, "port"),
+        (ServerSection, "access-log"),
+        (LimitsSection, "body"),
+        (LimitsSection, "stream-line"),
+        (LimitsSection, "connections"),
+        (FleetSection, "instances"),
+        (AppSection, "android"),
+        (FcmSection, "confirm"),
+        (CallerSection, "concurrent"),
+    ],
+)
+def test_the_defaults_are_those_of_the_table(section: Any, key: str) -> None:
+    table = PAGE[PAGE.index("## Every key of the config") : PAGE.index("## Webhooks")]
+    (row,) = [
+        line.split(" | ") for line in table.splitlines() if re.match(rf"\| [^|]*`(\[.*\] )?{key}`", line)
+    ]
+    (field,) = [field for field in msgspec.structs.fields(section) if field.encode_name == key]
+    assert str(field.default).lower() in row[1].split(", ")
+
+
+def test_the_default_results_of_a_webhook_are_named() -> None:
+    (field,) = [field for field in msgspec.structs.fields(WebhookSection) if field.name == "results"]
+    assert f'the default is `"{field.default}"`' in PAGE
+
+
 def test_every_field_and_verdict_is_named() -> None:
     for field in msgspec.structs.fields(PushRequest):
         assert f"`{field.name}`" in PAGE, field.name

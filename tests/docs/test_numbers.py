@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from pushcore import ApnsClient, CampaignInfo, FcmClient, RetryPolicy
 from pushcore.auth import expiry
+from pushcore.cli.main import cli
 from pushcore.cli.run import campaign
 from pushcore.engine import breaker, engine, gate, rate
 from pushcore.fcm import confirmation, shapes
@@ -30,6 +32,9 @@ def spaced(number: float) -> str:
 
 
 POLICY = RetryPolicy()
+GRACE: float = next(
+    getattr(option, "default", 0.0) for option in cli.commands["worker"].params if option.name == "grace"
+)
 MINUTE = {60.0: "a minute", 3600.0: "an hour", 1.0: "one second"}
 
 NAMED = {
@@ -60,7 +65,9 @@ NAMED = {
         f"delivered after {worker.LINGER:g} seconds",
         f"leased for {fleet.HOLD:g} seconds",
         f"**`idle`** ({protocol.IDLE:g} s)",
-        f"{default(worker.Worker.drain, 'grace'):g} s by default",
+        f"`drain(grace)`: {default(worker.Worker.drain, 'grace'):g} s by default",
+        f"finish its leased rows, {GRACE:g} by default",
+        f"waits {worker.GIVE_UP:g} s longer at most",
         {10.0: "without a heartbeat for ten seconds"}[heartbeats.ALIVE],
         {1.0: "a heartbeat once a second"}[worker.HEARTBEAT],
         {0.5: "twice a second"}[fleet.POLL],
@@ -79,6 +86,11 @@ NAMED = {
         f"after {dialer.LONGEST_PAUSE:g} s at most",
         f"last {expiry.WARN_BEFORE / expiry.DAY:g} days",
     ),
+    "operations/service.md": (
+        f"within `--grace` seconds ({GRACE:g} by default)",
+        f"waits {worker.GIVE_UP:g} s longer at most",
+        f"`--grace` plus {worker.GIVE_UP:g} s.",
+    ),
     "operations/sizing.md": (
         f"| `timeout` | {default(ApnsClient, 'timeout'):g} s |",
         f"{default(ApnsClient, 'max_connections')} APNs, {default(FcmClient, 'max_connections')} FCM",
@@ -93,6 +105,12 @@ NAMED = {
 def test_the_numbers_are_those_of_the_code(page: str) -> None:
     text = " ".join((DOCS / page).read_text(encoding="utf-8").split())
     assert [words for words in NAMED[page] if words not in text] == []
+
+
+def test_systemd_waits_longer_than_a_worker_takes() -> None:
+    page = (DOCS / "operations" / "service.md").read_text()
+    (seconds,) = re.findall(r"^TimeoutStopSec=(\d+)$", page, re.MULTILINE)
+    assert int(seconds) > GRACE + worker.GIVE_UP
 
 
 def test_the_chunk_of_the_example_is_the_default() -> None:
