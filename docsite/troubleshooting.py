@@ -46,8 +46,8 @@ def reason_pages() -> dict[str, str]:
 def _page(title: str, whose: str, rows: Iterable[Reason], *, retried: bool = True) -> str:
     parts = [
         f"# Reasons of {title}\n",
-        f"The reasons of {whose}, with meaning and advice. A reason is `Result.reason`, and the column",
-        "`reason` of the results. [Verdicts](#verdicts) are below.\n",
+        f"The reasons of {whose}, with meaning and advice. A reason is `Result.reason`"
+        f"{', and the column `reason` of the results' if retried else ''}. [Verdicts](#verdicts) are below.\n",
     ]
     for row in rows:
         parts.append(f"## {row.name}\n")
