@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..results import Result, Verdict
-from .senders import QUEUED, REQUEST, AppSender, Entry
+from .senders import QUEUED, REQUEST, AppSender, Entry, Submissions
 
 
 class PushBatch:
@@ -66,19 +66,18 @@ async def send_all(
         deadline: seconds, at most `REQUEST`.
     """
     batch = PushBatch(len(pushes))
-    of_senders: dict[AppSender, list[tuple[int, Any]]] = {}
+    submissions = Submissions(caller, batch)
     for key, (sender, push) in enumerate(pushes):
-        of_senders.setdefault(sender, []).append((key, push))
-    entries = {sender: sender.submit(caller, its, batch) for sender, its in of_senders.items()}
+        submitted, entries = submissions[sender]
+        entries.append((push, key, submitted))
+    submissions.submit()
     try:
         await batch.wait(min(QUEUED, deadline / 2))
         if batch.missing:
-            for sender, waiting in entries.items():
-                sender.withdraw(caller, waiting, f"not sent: no turn within {QUEUED:g} s")
+            submissions.withdraw(f"not sent: no turn within {QUEUED:g} s")
             await batch.wait(deadline - min(QUEUED, deadline / 2))
     except asyncio.CancelledError:  # the client has gone: what has not begun need not begin
-        for sender, waiting in entries.items():
-            sender.withdraw(caller, waiting, "not sent: the client went away")
+        submissions.withdraw("not sent: the client went away")
         raise
     for key, result in enumerate(batch.results):
         if result is None:

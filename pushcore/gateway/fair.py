@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import repeat
 from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
@@ -49,7 +50,7 @@ class FairQueue(Generic[T]):
                 passed += 1
                 continue
             passed = 0
-            items += [queue.popleft() for _ in range(count)]
+            items += map(deque.popleft, repeat(queue, count))
             self._taken[caller] = taken + count
             turns.popleft()
             if queue:

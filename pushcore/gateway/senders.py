@@ -62,21 +62,56 @@ class Waiter(Protocol):
 
 
 class Submitted:
-    """What the pushes of one `submit` have in common: whom their results are for."""
+    """What the pushes of one `submit` have in common.
+
+    Args:
+        sender: sends them.
+        caller: whose breaker and share count.
+        waiter: gets the results.
+    """
 
     __slots__ = ("breaker", "caller", "waiter")
 
-    def __init__(self, waiter: Waiter, caller: str, breaker: CallerBreaker) -> None:
-        self.waiter = waiter
+    def __init__(self, sender: AppSender, caller: str, waiter: Waiter) -> None:
         self.caller = caller
-        self.breaker = breaker
+        self.waiter = waiter
+        self.breaker = sender.breaker(caller)
 
 
 Entry = tuple[Any, int, Submitted]
 """A push on its way, its key, and what it was submitted with. A tuple: an object would cost as much as its encoding."""
 _is_accepted: Final = attrgetter("ok")
+_pushed: Final = attrgetter("push")
 _push_of: Final = itemgetter(0)
 _submitted_of: Final = itemgetter(2)
+
+
+class Submissions(dict["AppSender", tuple[Submitted, list[Entry]]]):
+    """The pushes of one request for each sender, until `submit`.
+
+    Args:
+        caller: whose they are.
+        waiter: gets the results.
+    """
+
+    def __init__(self, caller: str, waiter: Waiter) -> None:
+        super().__init__()
+        self._caller = caller
+        self._waiter = waiter
+
+    def __missing__(self, sender: AppSender) -> tuple[Submitted, list[Entry]]:
+        submission = self[sender] = Submitted(sender, self._caller, self._waiter), []
+        return submission
+
+    def submit(self) -> None:
+        """Send them. What stays is what `withdraw` takes."""
+        for sender, (submitted, entries) in self.items():
+            self[sender] = submitted, sender.submit(submitted, entries)
+
+    def withdraw(self, detail: str) -> None:
+        """End as UNSENT those that have not been handed to an engine."""
+        for sender, (submitted, entries) in self.items():
+            sender.withdraw(submitted, entries, detail)
 
 
 class SenderMetrics(Metrics):
@@ -241,20 +276,17 @@ class AppSender:
             if breaker.trip is not None
         }
 
-    def submit(self, caller: str, pushes: Sequence[tuple[int, Any]], waiter: Waiter) -> list[Entry]:
-        """Send pushes. `waiter.finish` is called with the result of each once, perhaps before this returns.
+    def submit(self, submitted: Submitted, entries: list[Entry]) -> list[Entry]:
+        """Send pushes. `finish` of their waiter is called with the result of each once, perhaps before this returns.
 
         Args:
-            caller: whose breaker and share count.
-            pushes: each with its key.
-            waiter: gets the results.
+            submitted: of this sender.
+            entries: the pushes, all of them with `submitted`.
 
         Returns:
             What `withdraw` takes.
         """
-        breaker = self.breaker(caller)
-        submitted = Submitted(waiter, caller, breaker)
-        entries: list[Entry] = [(push, key, submitted) for key, push in pushes]
+        breaker, caller = submitted.breaker, submitted.caller
         if breaker.trip is not None or self._closed:
             entries = self._permitted(breaker, entries)
         if Broadcast in set(map(type, map(_push_of, entries))):  # rare, and no push of an engine
@@ -296,12 +328,12 @@ class AppSender:
             result = Result(entry[0], Verdict.UNKNOWN, detail=INTERNAL)
         self._finish(entry[2], [entry], [result])
 
-    def withdraw(self, caller: str, entries: list[Entry], detail: str) -> None:
+    def withdraw(self, submitted: Submitted, entries: list[Entry], detail: str) -> None:
         """End as UNSENT those of these pushes that have not been handed to the engine."""
-        removed = self._queue.remove(caller, {id(entry) for entry in entries})
+        removed = self._queue.remove(submitted.caller, {id(entry) for entry in entries})
         if removed:
             results = [Result(push, Verdict.UNSENT, detail=detail) for push, _, _ in removed]
-            self._finish(removed[0][2], removed, results)
+            self._finish(submitted, removed, results)
 
     def _finish(self, submitted: Submitted, entries: list[Entry], results: list[Result]) -> None:
         """Pushes that were submitted together have their results."""
@@ -344,7 +376,7 @@ class AppSender:
             try:
                 async with contextlib.aclosing(self._engine._send_for_lists(self._source())) as batches:
                     async for results in batches:
-                        entries = [pop(id(result.push)) for result in results]
+                        entries = list(map(pop, map(id, map(_pushed, results))))
                         self._finish_sent(entries, results)
                         if self._wake is not None and queue.size:
                             self._wake_up()

@@ -17,7 +17,7 @@ from ..apps import App
 from ..batches import send_all
 from ..callers import Caller
 from ..config import Environment
-from ..door import read_body
+from ..door import JsonResponse, read_body
 from ..gateway import Gateway
 from ..problems import GatewayProblem
 from .messages import (
@@ -30,9 +30,9 @@ from .messages import (
     invalid,
     priority_of,
     push_type,
-    result_json,
+    result_text,
 )
-from .pushes import INTERRUPTED, check, decode, json_response, push_decoder
+from .pushes import INTERRUPTED, check, decode, push_decoder
 
 MOST_PUSHES: Final = 1000
 """Pushes of one batch."""
@@ -77,7 +77,7 @@ class PlainBatch:
         self.places: list[int] = []
         """The place of each of them."""
 
-    def add(self, place: int, addressed: Addressed, *, validate_only: bool) -> None:
+    def add(self, place: int, addressed: Addressed, validate_only: bool) -> None:
         """Send a push, or check it."""
         if validate_only:
             checked = check(addressed)
@@ -90,15 +90,12 @@ class PlainBatch:
 
     def response(self) -> Response:
         """All results, in order."""
-        return json_response(
-            {
-                "results": [
-                    result_json(result, ref)
-                    for result, ref in zip(self.results, self.refs, strict=True)
-                    if result
-                ]
-            }
-        )
+        texts = [
+            result_text(result, ref)
+            for result, ref in zip(self.results, self.refs, strict=True)
+            if result is not None
+        ]
+        return JsonResponse(f'{{"results":[{",".join(texts)}]}}'.encode())
 
     async def produce(self, caller: Caller, request: Request) -> Response:
         """Send; the response."""
@@ -138,15 +135,15 @@ def _of_pushes(gateway: Gateway, caller: Caller, wanted: BatchRequest) -> PlainB
     pushes = wanted.pushes or []
     made = PlainBatch(len(pushes))
     apps: dict[str | None, App] = {}
+    decode, refs, validate_only = push_decoder.decode, made.refs, wanted.validate_only
     for place, raw in enumerate(pushes):
         try:
-            one = push_decoder.decode(raw)
-            made.refs[place] = one.ref
+            one = decode(raw)
+            refs[place] = one.ref
             app = apps.get(one.app)
             if app is None:
                 app = apps[one.app] = gateway.app_of(caller, one.app or wanted.app)
-            addressed = address(app, one)
-            made.add(place, addressed, validate_only=one.validate_only or wanted.validate_only)
+            made.add(place, address(app, one), validate_only or one.validate_only)
         except GatewayProblem as problem:
             made.results[place] = invalid(problem.detail)
         except (BadPush, msgspec.DecodeError, RecursionError) as error:
@@ -169,7 +166,7 @@ def _of_rows(gateway: Gateway, caller: Caller, wanted: BatchRequest) -> PlainBat
                 sender = app.apns(wanted.environment, one.topic)
             else:
                 sender = app.to_fcm()
-            made.add(place, (sender, one), validate_only=wanted.validate_only)
+            made.add(place, (sender, one), wanted.validate_only)
         except GatewayProblem as problem:
             made.results[place] = invalid(problem.detail)
         except (ValueError, TypeError, RecursionError) as error:

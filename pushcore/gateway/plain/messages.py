@@ -7,7 +7,9 @@ import time
 from binascii import unhexlify
 from typing import Annotated, Any, Final, Literal
 
+import orjson
 from msgspec import Meta, Struct
+from msgspec.structs import astuple
 
 from ...audience.problems import BadRow
 from ...models.apns import PUSH_TYPES, ApnsPriority, ApnsPushType, Broadcast, Notification
@@ -49,11 +51,13 @@ class PushRequest(Struct, forbid_unknown_fields=True, omit_defaults=True):
 
     payload: dict[str, Any]
     to: str | dict[str, Any] | None = None
+    app: Annotated[str, Meta(max_length=64)] | None = None
+    ref: Annotated[str, Meta(max_length=256)] | None = None
+    platform: Platform | None = None
+    # From here on: `_NO_OPTIONS`.
     fcm_topic: Key | None = None
     condition: Annotated[str, Meta(max_length=1000)] | None = None
     channel: Key | None = None
-    app: Annotated[str, Meta(max_length=64)] | None = None
-    platform: Platform | None = None
     format: Format = "auto"
     environment: Environment | None = None
     topic: Key | None = None
@@ -63,7 +67,12 @@ class PushRequest(Struct, forbid_unknown_fields=True, omit_defaults=True):
     collapse_id: Key | None = None
     apns_id: Key | None = None
     validate_only: bool = False
-    ref: Annotated[str, Meta(max_length=256)] | None = None
+
+
+_OPTIONS: Final = 5
+_NO_OPTIONS: Final = astuple(PushRequest({}))[_OPTIONS:]
+"""The options of most requests: the values of all fields from number `_OPTIONS` on."""
+_new: Final = Notification.__new__
 
 
 class BadPush(ValueError):
@@ -80,17 +89,18 @@ def address(app: App, request: PushRequest) -> Addressed:
     Raises:
         BadPush: it cannot be sent; one sentence.
     """
-    to = request.to
-    if (to is None) + (request.fcm_topic is None) + (request.condition is None) + (
-        request.channel is None
-    ) != 3:
-        raise BadPush("expected exactly one of to, fcm_topic, condition and channel")
+    to: Any = request.to
     try:
-        if to is None:
-            if request.channel is not None:
-                return _broadcast(app, request, request.channel)
-            return _to_fcm(app, request, {"topic": request.fcm_topic, "condition": request.condition})
-        if type(to) is str and len(to) == APNS_LENGTH and request.platform in APNS_WORDS:
+        of_apns = type(to) is str and len(to) == APNS_LENGTH and request.platform in APNS_WORDS
+        if of_apns and app.first is not None and astuple(request)[_OPTIONS:] == _NO_OPTIONS:
+            push = _usual(to, request.payload)
+            if push is not None:
+                return app.first, push
+        if to is None or not (
+            request.fcm_topic is None and request.condition is None and request.channel is None
+        ):
+            return _to_many(app, request)
+        if of_apns:
             try:
                 unhexlify(to)  # the cheapest check of the usual token
             except ValueError:
@@ -105,6 +115,36 @@ def address(app: App, request: PushRequest) -> Addressed:
         raise BadPush(problem.detail) from None
     except (BadRow, ValueError, TypeError) as error:
         raise BadPush(str(error)) from None
+
+
+def _usual(token: str, payload: Any) -> Notification | None:
+    """What `_to_apns` makes of a request that has no options, for an alert in APNs' format: nearly all there are.
+
+    None where it is not one of these, or the token not one of APNs.
+    """
+    aps = payload.get("aps")
+    if type(aps) is not dict or "alert" not in aps or "event" in aps:
+        return None
+    try:
+        unhexlify(token)  # the cheapest check
+    except ValueError:
+        return None
+    push = _new(Notification)
+    push.token = token
+    push.payload = payload
+    push.push_type = "alert"
+    push.topic = push.priority = push.expiration = push.collapse_id = push.environment = None
+    push.apns_id = f"{_ID_PREFIX}{next(_numbers):012x}"
+    return push
+
+
+def _to_many(app: App, request: PushRequest) -> Addressed:
+    targets = (request.to, request.fcm_topic, request.condition, request.channel)
+    if targets.count(None) != 3:
+        raise BadPush("expected exactly one of to, fcm_topic, condition and channel")
+    if request.channel is not None:
+        return _broadcast(app, request, request.channel)
+    return _to_fcm(app, request, {"topic": request.fcm_topic, "condition": request.condition})
 
 
 def format_of(payload: dict[str, Any], platform: str) -> str:
@@ -235,3 +275,17 @@ def result_json(result: Result, ref: str | None = None) -> dict[str, Any]:
     if ref is not None:
         answer["ref"] = ref
     return answer
+
+
+def result_text(result: Result, ref: str | None, start: str = "{") -> str:
+    """`result_json` as text, made in one step for most pushes; `start`: the brace, and members before those of the result."""
+    push = result.push
+    if (
+        result.verdict is ACCEPTED
+        and ref is None
+        and type(push) is Notification
+        and type(push.apns_id) is str
+    ):
+        # Of letters, digits and dashes, or APNs' client would not have sent it.
+        return f'{start}"verdict":"ACCEPTED","status":200,"id":"{push.apns_id}"}}'
+    return start + orjson.dumps(result_json(result, ref)).decode()[1:]

@@ -30,8 +30,8 @@ from ..fields import field_of
 from ..gateway import Gateway
 from ..idempotency import HEADER
 from ..problems import GatewayProblem
-from ..senders import AppSender, Entry
-from .messages import Addressed, BadPush, PushRequest, address, invalid, result_json
+from ..senders import Entry, Submissions
+from .messages import BadPush, PushRequest, address, invalid, result_text
 from .pushes import check
 
 log = logging.getLogger("pushcore.gateway")
@@ -145,17 +145,17 @@ class PushStream:
         self._in_progress -= len(results)
         out, refs = self._out, self._refs
         for (push, key, _), result in zip(entries, results, strict=True):
-            if result.verdict is ACCEPTED and key not in refs and type(push) is Notification:
-                # The id is the push's own, and of letters, digits and dashes, or APNs' client would not have sent it.
-                out.append(f'{{"line":{key},"verdict":"ACCEPTED","status":200,"id":"{push.apns_id}"}}\n')
+            if result.verdict is ACCEPTED and type(push) is Notification and key not in refs:
+                # The same as `result_text` makes: a call costs as much as the text.
+                out.append(f'{{"line":{key},"verdict":"ACCEPTED","status":200,"id":"{push.apns_id}"}}')
             else:
-                out.append(_line_of({"line": key, **result_json(result, refs.pop(key, None))}))
+                out.append(result_text(result, refs.pop(key, None), f'{{"line":{key},'))
         self._wake_writer()
 
-    def _finish_line(self, key: int, result: Result) -> None:
+    def _finish_line(self, number: int, result: Result) -> None:
         """The result of a line that is not sent."""
         self._in_progress -= 1
-        self._out.append(_line_of({"line": key, **result_json(result, self._refs.pop(key, None))}))
+        self._out.append(result_text(result, self._refs.pop(number, None), f'{{"line":{number},'))
         self._wake_writer()
 
     def _wake_writer(self) -> None:
@@ -176,7 +176,8 @@ class PushStream:
                 last: dict[str, Any] = {"done": not self._ended, "lines": self.lines}
                 if self._ended:
                     last["detail"] = self._ended
-                lines.append(_line_of(last))
+                lines.append(orjson.dumps(last).decode())
+            lines.append("")  # the last line has an end, too
             if self._read_wake is not None:
                 _wake(self._read_wake)
             if not self._gone:
@@ -188,7 +189,7 @@ class PushStream:
                         await self._send(
                             {
                                 "type": "http.response.body",
-                                "body": "".join(lines).encode(),
+                                "body": "\n".join(lines).encode(),
                                 "more_body": not done,
                             }
                         )
@@ -281,15 +282,7 @@ class PushStream:
             while wait > 0:
                 await asyncio.sleep(wait)
                 wait = self._caller.wait_for(len(burst))
-            self._apps.clear()  # a reload may have replaced them
-            pushes: dict[AppSender, list[tuple[int, Any]]] = {}
-            try:
-                for line in burst:
-                    if line and (line[0] > _BLANK or not line.isspace()):
-                        self._line(line, pushes)
-            finally:  # messages read before an internal error are sent
-                for sender, its in pushes.items():
-                    sender.submit(self._caller.name, its, self)
+            self._send_lines(burst)
             if self._gateway.ending:
                 raise GatewayProblem(503, "ending", "the gateway ends; send the lines after this one again")
             await asyncio.sleep(0)
@@ -305,50 +298,49 @@ class PushStream:
         self._in_progress += 1
         self._finish_line(self.lines, invalid(f"the line is longer than {self._longest} bytes"))
 
-    def _line(self, line: bytes, pushes: dict[AppSender, list[tuple[int, Any]]]) -> None:
-        """Add the push of a line to those of its sender, or tell its result."""
-        if len(line) > self._longest:
-            self._too_long()
-            return
-        self.lines = number = self.lines + 1
-        self._in_progress += 1
+    def _send_lines(self, lines: list[bytes]) -> None:
+        """Send the pushes of these lines; a line that has none gets its result."""
+        apps, decode = self._apps, _decoder.decode
+        apps.clear()  # a reload may have replaced them
+        submissions = Submissions(self._caller.name, self)
         try:
-            addressed = self._addressed(number, line)
-        except GatewayProblem as problem:
-            self._finish_line(number, invalid(problem.detail))
-        except (BadPush, msgspec.DecodeError, RecursionError) as error:
-            self._finish_line(
-                number, invalid(printable_word(str(error), _MOST_LINE_TEXT) or "the line is no JSON")
-            )
-        except Exception:
-            self._finish_line(
-                number, Result(None, Verdict.UNSENT, detail=_INTERNAL)
-            )  # so that the stream can end
-            raise
-        else:
-            if isinstance(addressed, Result):
-                self._finish_line(number, addressed)
-            else:
-                sender, push = addressed
-                its = pushes.get(sender)
-                if its is None:
-                    its = pushes[sender] = []
-                its.append((number, push))
-
-    def _addressed(self, number: int, line: bytes) -> Addressed | Result:
-        """The push of a line with its sender, or its result where it is only checked."""
-        request = _decoder.decode(line)
-        if request.ref is not None:
-            self._refs[number] = request.ref
-        app = self._apps.get(request.app)
-        if app is None:
-            app = self._apps[request.app] = self._gateway.app_of(self._caller, request.app or self._app)
-        addressed = address(app, request)
-        return check(addressed) if request.validate_only else addressed
-
-
-def _line_of(value: dict[str, Any]) -> str:
-    return orjson.dumps(value).decode() + "\n"
+            for line in lines:
+                if not line or (line[0] <= _BLANK and line.isspace()):
+                    continue
+                if len(line) > self._longest:
+                    self._too_long()
+                    continue
+                self.lines = number = self.lines + 1
+                self._in_progress += 1
+                try:
+                    request = decode(line)
+                    if request.ref is not None:
+                        self._refs[number] = request.ref
+                    app = apps.get(request.app)
+                    if app is None:
+                        app = self._gateway.app_of(self._caller, request.app or self._app)
+                        apps[request.app] = app
+                    addressed = address(app, request)
+                    if request.validate_only:
+                        checked = check(addressed)
+                        if isinstance(checked, Result):
+                            self._finish_line(number, checked)
+                            continue
+                        addressed = checked
+                    sender, push = addressed
+                    submitted, entries = submissions[sender]
+                    entries.append((push, number, submitted))
+                except GatewayProblem as problem:
+                    self._finish_line(number, invalid(problem.detail))
+                except (BadPush, msgspec.DecodeError, RecursionError) as error:
+                    detail = printable_word(str(error), _MOST_LINE_TEXT) or "the line is no JSON"
+                    self._finish_line(number, invalid(detail))
+                except Exception:
+                    # So that the stream can end.
+                    self._finish_line(number, Result(None, Verdict.UNSENT, detail=_INTERNAL))
+                    raise
+        finally:  # messages read before an internal error are sent
+            submissions.submit()
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:

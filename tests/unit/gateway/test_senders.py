@@ -13,7 +13,7 @@ from pushcore.engine.breaker import RUN
 from pushcore.errors import ClosedError, ConnectError
 from pushcore.gateway import senders
 from pushcore.gateway.batches import send_all
-from pushcore.gateway.senders import IDLE, QUEUED, REQUEST, AppSender
+from pushcore.gateway.senders import IDLE, QUEUED, REQUEST, AppSender, Submissions
 from pushcore.models.apns import Broadcast
 from pushcore.results import Result, Verdict
 from tests.support.scripted import ScriptedClient, ScriptedPush
@@ -209,7 +209,10 @@ def test_a_request_that_cannot_take_its_results_costs_others_none(caplog: pytest
             raise LookupError("a fault")
 
     async def work(sent: Sent) -> None:
-        sent.sender.submit("web", [(0, ScriptedPush(1)), (1, ScriptedPush(2))], Broken())
+        submissions = Submissions("web", Broken())
+        submitted, entries = submissions[sent.sender]
+        entries += [(ScriptedPush(number), number, submitted) for number in (1, 2)]
+        submissions.submit()
         other = asyncio.create_task(sent.send(3))
         await sent.settle()
         sent.client.answer()
