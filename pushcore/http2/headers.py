@@ -29,6 +29,8 @@ LONGEST_PATH: Final = 1024
 LARGEST_BLOCK: Final = 1024
 """Bytes of a template's block that is cached, at most; with a request's own fields it still fits into a frame of any peer."""
 UNLIMITED: Final = 1 << 32
+MAX_OWN_PACKERS: Final = 1024
+"""Sizes of fields and bodies for which the layout of a request with a field of its own is cached, at most."""
 MAX_LAYOUTS: Final = 64
 """Lengths of paths for which the layout of a block is cached, at most."""
 
@@ -148,9 +150,13 @@ class FrameLayout:
     The pieces: `head` (HEADERS up to its stream id), stream id, `before`, the rest of the path, the bytes from there to
     the stream id of DATA, stream id, body. `after` follows the path in the block. `packers` has, for each size of body, the
     `pack` function and the bytes in the middle; `packer` adds a missing size.
+
+    A request with one field of its own, such as the apns-id of each push of a campaign, has nine pieces: `own_packers` has, for each
+    name, size of value and size of body, the `pack` function, `head`, the bytes between path and value, and those between value and
+    stream id.
     """
 
-    __slots__ = ("_path_length", "after", "before", "head", "packers")
+    __slots__ = ("_path_length", "after", "before", "head", "own_packers", "packers")
 
     def __init__(self, block: EncodedTemplate, path: bytes, length: int) -> None:
         self.before = block.prefix + path_literal_head(len(path) + length) + path
@@ -158,6 +164,7 @@ class FrameLayout:
         self._path_length = length
         self.head = _frame_start(len(self.before) + length + len(self.after), HEADERS, END_HEADERS)
         self.packers: dict[int, tuple[Callable[..., bytes], bytes]] = {}
+        self.own_packers: dict[tuple[bytes, int, int], tuple[Callable[..., bytes], bytes, bytes, bytes]] = {}
 
     def packer(self, size: int) -> tuple[Callable[..., bytes], bytes]:
         """For a body of that size."""
@@ -165,6 +172,16 @@ class FrameLayout:
         pack = _pack(len(self.before), self._path_length, len(between), size)
         made = self.packers[size] = pack, between
         return made
+
+    def add_own_packer(self, start: bytes, name: bytes, length: int, size: int) -> None:
+        """For values of `length` bytes, which `start` precedes in the block, and bodies of `size`."""
+        if len(self.own_packers) >= MAX_OWN_PACKERS:
+            self.own_packers.clear()
+        block_size = len(self.before) + self._path_length + len(self.after) + len(start) + length
+        between = self.after + start
+        pack = _pack_own(len(self.before), self._path_length, len(between), length, size)
+        head = _frame_start(block_size, HEADERS, END_HEADERS)
+        self.own_packers[name, length, size] = pack, head, between, _frame_start(size, DATA, END_STREAM)
 
 
 def _frame_start(size: int, kind: int, flags: int) -> bytes:
@@ -175,6 +192,11 @@ def _frame_start(size: int, kind: int, flags: int) -> bytes:
 @lru_cache(maxsize=8192)
 def _pack(before: int, path: int, between: int, body: int) -> Callable[..., bytes]:
     return Struct(f">5sI{before}s{path}s{between}sI{body}s").pack
+
+
+@lru_cache(maxsize=8192)
+def _pack_own(before: int, path: int, between: int, value: int, body: int) -> Callable[..., bytes]:
+    return Struct(f">5sI{before}s{path}s{between}s{value}s5sI{body}s").pack
 
 
 class HeaderEncoder:
@@ -266,10 +288,6 @@ class HeaderEncoder:
         afterwards (Apple's advice for apns-id, apns-expiration and apns-collapse-id).
         """
         names = self._names
-        if len(fields) == 1:  # an apns-id, for each push of a campaign
-            ((name, value),) = fields
-            if name in names and len(value) < 127:
-                return names[name] + _LENGTHS[len(value)] + value
         pieces: list[bytes] = []
         for name, value in fields:
             head = names.get(name)
@@ -281,6 +299,11 @@ class HeaderEncoder:
             else:
                 pieces.append(self._literal(name, value))
         return b"".join(pieces)
+
+    def own_field_start(self, name: bytes, length: int) -> bytes | None:
+        """What precedes a value of `length` bytes in the literal of a field; None where the next such field may differ."""
+        start = self._names.get(name)
+        return None if start is None or length >= len(_LENGTHS) else start + _LENGTHS[length]
 
     def _literal(self, name: bytes, value: bytes) -> bytes:
         head = self._names.get(name)

@@ -62,10 +62,10 @@ class SendBuffer(FlowControl):
         The requests taken are removed from `waiting`. This is the hot path: the state of the connection is kept in local
         names, and a layout is looked up only if the template or the length of the path has changed.
         """
-        streams, blocks, encoder = self.streams, self._blocks, self._encoder
+        streams, blocks = self.streams, self._blocks
         out = self._out
         layout: FrameLayout | None
-        before = head = after = b""
+        before = head = b""
         while waiting:
             window, stream_id, quick = self.window, self.next_id, self._quick
             template: HeaderTemplate | None = None
@@ -79,7 +79,7 @@ class SendBuffer(FlowControl):
                     layout = None
                     if block is not None:
                         layout = block.layout(template.path, length)
-                        head, before, after = layout.head, layout.before, layout.after
+                        head, before = layout.head, layout.before
                         packers = layout.packers
                 size = len(body)
                 if size != known or size > window:
@@ -101,17 +101,35 @@ class SendBuffer(FlowControl):
                 if not exchange.own_fields:
                     out.append(pack(head, stream_id, before, path, between, stream_id, body))
                 else:
-                    own = encoder.encode_own_fields(exchange.own_fields)
-                    block_size = len(before) + length + len(after) + len(own)
-                    headers = _head(block_size << 8 | HEADERS, _new_headers, stream_id)
-                    data = _head(size << 8, _new_data, stream_id)
-                    out.append(b"".join((headers, before, path, after, own, data, body)))
-                    if template not in blocks:
-                        template = None  # the first field with a name changes the table
+                    assert layout is not None
+                    own = exchange.own_fields
+                    name, value = own[0]
+                    made = layout.own_packers.get((name, len(value), size))
+                    if made is not None and len(own) == 1:
+                        pack_own, start, middle, end = made
+                        out.append(
+                            pack_own(start, stream_id, before, path, middle, value, end, stream_id, body)
+                        )
+                    else:
+                        out.append(self._with_own_fields(exchange, layout))
+                        if template not in blocks:
+                            template = None  # the first field with a name changes the table
                 stream_id += 2
             else:
                 self.window, self.next_id = window, stream_id
                 return
+
+    def _with_own_fields(self, exchange: Exchange, layout: FrameLayout) -> bytes:
+        """Both frames of a request with several fields of its own, or with the first of their size."""
+        encoder, fields, size = self._encoder, exchange.own_fields, len(exchange.body)
+        if len(fields) == 1:
+            ((name, value),) = fields
+            start = encoder.own_field_start(name, len(value))
+            if start is not None:
+                layout.add_own_packer(start, name, len(value), size)
+        block = b"".join((layout.before, exchange.path, layout.after, encoder.encode_own_fields(fields)))
+        headers = _head(len(block) << 8 | HEADERS, _new_headers, exchange.stream_id)
+        return headers + block + _head(size << 8, _new_data, exchange.stream_id) + exchange.body
 
     def _open_slowly(self, exchange: Exchange) -> bool:
         """Open one stream for a block that changes the table, or for a body that does not fit into one frame.

@@ -11,6 +11,7 @@ from pushcore.http2.headers import (
     LARGEST_BLOCK,
     LONGEST_PATH,
     MAX_LAYOUTS,
+    MAX_OWN_PACKERS,
     OWN_FIELDS,
     EncodedTemplate,
     Field,
@@ -277,6 +278,9 @@ def test_layouts_of_many_lengths_do_not_pile_up() -> None:
     layouts = [block.layout(b"/3/", length) for length in range(MAX_LAYOUTS)]
     assert [block.layout(b"/3/", length) for length in range(MAX_LAYOUTS)] == layouts
     assert len(block.layouts) == MAX_LAYOUTS == 64
+    for size in range(MAX_OWN_PACKERS + 1):
+        layouts[1].add_own_packer(b"", b"apns-id", 36, size)
+    assert len(layouts[1].own_packers) <= MAX_OWN_PACKERS
     block.layout(b"/3/", MAX_LAYOUTS)
     assert list(block.layouts) == [MAX_LAYOUTS]
 

@@ -109,6 +109,31 @@ def test_names_that_are_new_to_the_table_may_come_up_within_a_batch() -> None:
         ]
 
 
+def test_a_field_of_ones_own_may_have_any_size_in_each_request_of_a_batch() -> None:
+    client, server = ClientHarness(), HonestServer()
+    converse(client, server)
+    sizes = [(3, 10), (3, 10), (3, 11), (36, 11), (126, 10), (127, 10), (200, 10), (3, 10), (36, 11)]
+    batch = [
+        exchange_of(b"b" * size, own_fields=((name, b"%d" % number * length),))
+        for number, (length, size) in enumerate(sizes)
+        for name in (b"apns-id", b"apns-expiration")
+    ]
+    batch += [exchange_of(own_fields=((b"apns-id", b"1" * 36), (b"apns-expiration", b"2" * 36)))]
+    for part in (
+        batch[:1],
+        batch[1:2],
+        batch[2:],
+        [exchange_of(b"b" * 10, own_fields=((b"apns-id", b"abc"),))],
+    ):
+        assert take(client, *part) == []
+        converse(client, server)
+        for exchange in part:
+            received = server.requests[exchange.stream_id]
+            own = exchange.own_fields
+            assert received.fields[-len(own) :] == list(own)
+            assert (received.body, received.ended) == (exchange.body, True)
+
+
 def test_requests_without_a_free_stream_stay_in_order() -> None:
     client = opened((h.MAX_STREAMS, 3))
     batch = [exchange_of() for _ in range(5)]
