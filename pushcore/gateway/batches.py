@@ -67,8 +67,11 @@ async def send_all(
     """
     batch = PushBatch(len(pushes))
     submissions = Submissions(caller, batch)
+    last: AppSender | None = None
     for key, (sender, push) in enumerate(pushes):
-        submitted, entries = submissions[sender]
+        if sender is not last:
+            last = sender
+            submitted, entries = submissions[sender]
         entries.append((push, key, submitted))
     submissions.submit()
     try:

@@ -211,6 +211,9 @@ def to_notification(
     )
 
 
+_new: Final = Notification.__new__
+
+
 def quick_notification(source: object, token: str, topic: str | None) -> Notification | None:
     """What `to_notification` makes of a message that has the most common fields alone, in a fifth of the time.
 
@@ -252,7 +255,14 @@ def quick_notification(source: object, token: str, topic: str | None) -> Notific
             return None
     if alert:
         aps["alert"] = alert
-    return Notification(token, payload, topic=topic, priority=priority)
+    push = _new(Notification)  # without a call of `__init__`, which would cost as much as all the rest
+    push.token = token
+    push.payload = payload
+    push.topic = topic
+    push.push_type = "alert"
+    push.priority = priority
+    push.expiration = push.collapse_id = push.apns_id = push.environment = None
+    return push
 
 
 def to_message(

@@ -255,6 +255,9 @@ def _placed(planned: Plan, entry: Planned, app: str | None) -> Planned:
 
 def _unique(planned: Plan, entries: list[Planned], contents: list[Json | str]) -> None:
     """Leaves out what a device would get twice. Two different messages to one device are two."""
+    if len({device[2] for _, _, device in entries}) == len(entries):  # by their tokens
+        planned.devices += entries
+        return
     seen: dict[str, Planned] = {}
     several: dict[str, list[Planned]] = {}
     for entry in entries:
@@ -322,16 +325,18 @@ class Contents:
             ValueError: no such message can be sent; one sentence.
         """
         source: Any = self._contents[content]
-        if source is not self._last and not equal(source, self._last):
-            self._message = self._first = self._fields = None
-        self._last = source
-        if device.kind is TokenKind.APNS:
-            return self._notification(source, device.token, device.topic or None)
+        _, kind, token, topic, _ = device
+        if source is not self._last:
+            if not equal(source, self._last):
+                self._message = self._first = self._fields = None
+            self._last = source
+        if kind is TokenKind.APNS:
+            return self._notification(source, token, topic or None)
         if self._fields is None:
             self._fields = message_fields(self._read(source), android=self._android, now=self._now)
-        if device.kind is TokenKind.FID:
-            return Message(fid=device.token, **self._fields)
-        return Message(token=device.token, **self._fields)
+        if kind is TokenKind.FID:
+            return Message(fid=token, **self._fields)
+        return Message(token=token, **self._fields)
 
     def _notification(self, source: Any, token: str, topic: str | None) -> Notification:
         first = self._first

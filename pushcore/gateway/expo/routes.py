@@ -138,7 +138,8 @@ async def _deliver(
     for number, content, device in plan.devices:
         try:
             push = contents.push(content, device)
-            way = (device.environment, device.topic if device.kind is TokenKind.APNS else "fcm")
+            _, kind, _, topic, environment = device
+            way = (environment, topic if kind is TokenKind.APNS else "fcm")
             sender = senders.get(way)
             if sender is None:
                 sender = senders[way] = _sender(app, device)
@@ -176,7 +177,7 @@ def _fill(
     results: list[Result],
     recipients: list[dialect.Recipient],
 ) -> None:
-    accepted = sum(result.verdict is ACCEPTED for result in results)
+    accepted = [result.verdict for result in results].count(ACCEPTED)
     ids = gateway.sealing.receipts.new(accepted, app.id, caller.name, time.time(), os.urandom)
     receipts = iter(ids)
     for number, result in zip(places, results, strict=True):
