@@ -85,6 +85,12 @@ class Journal:
         clock: Callable[[], float],
     ) -> None:
         """For `create` and `open`, which make one."""
+        check_type("store", store, JournalStore, "a JournalStore; Journal.create and Journal.open make one")
+        check_type("campaign", campaign, CampaignRecord, "a CampaignRecord")
+        check_type("run", run, RunRecord, "a RunRecord")
+        check_type("rest", rest, UnfinishedRows, "UnfinishedRows")
+        check_choice("unknown", unknown, get_args(OnUnknown))
+        check_function("clock", clock)
         self.path = store.path
         self.campaign = campaign
         self._unknown = unknown

@@ -5,7 +5,7 @@
     part       outcomes of some rows of one block (`format`); the key is the block and a number that only grows
     parked     rows that were sent and refused for now, and how often, so that they are known not to be delivered
 
-WAL and `synchronous=FULL`: a commit is on the disk when it returns, and other processes can read meanwhile. The writer keeps a write
+WAL: other processes can read meanwhile. A commit is on the disk after `sync`, see `files`. The writer keeps a write
 transaction open between its commits, and a lock on the reserve for the instant between two of them; that is how nobody else
 can resume the campaign, and the system ends both with the process, however that ends.
 """
@@ -19,12 +19,13 @@ import sqlite3
 import urllib.parse
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 from ..errors import JournalError
 from . import rows
 from .campaign import CampaignRecord, RunRecord, Source
+from .files import JournalFiles
 from .format import VERSION, PackedOutcomes
 
 APPLICATION: Final = 0x70757368  # "push": what SQLite's own header says that this file is
@@ -91,8 +92,7 @@ class JournalStore:
                 uri, timeout=WAIT, isolation_level=None, check_same_thread=False, uri=True
             )
         self._reserve: int | None = None  # open as long as this writes
-        self._file = _identity(path)
-        self._index_size = 0  # bytes of the shared memory file
+        self._files = JournalFiles(path)
         if not writes:  # a reader that is not closed loses nothing; a writer must be closed
             weakref.finalize(self, self._sql.close)
 
@@ -111,10 +111,10 @@ class JournalStore:
                 with _explained(path):
                     store._lay_out(campaign)
                 store.begin(run)
+                store.move_log()
             except BaseException:
-                store._sql.close()
+                store._let_go()
                 raise
-            _sync_directory(path)  # or a power failure could take the file's name with it
             store._keep_reserve()
             return store
         except BaseException:
@@ -145,6 +145,15 @@ class JournalStore:
             ),
         )
 
+    def move_log(self) -> None:
+        """Write what is in the log into the file, so that the log begins again: a journal whose log is lost later has the commits so far,
+        and on a full disk the next commit needs no more room."""
+        with _explained(self.path):
+            if self._sql.in_transaction:
+                self._sql.execute("rollback")
+            self._sql.execute("pragma wal_checkpoint")
+            self._sql.execute("begin immediate")
+
     @classmethod
     def open(cls, path: str) -> JournalStore:
         """Open an existing file to continue it; no other process may write it. It is checked for damage."""
@@ -158,7 +167,7 @@ class JournalStore:
                     raise JournalError(f"{path} is damaged ({' '.join(answer.split())})")
             store._keep_reserve()
         except BaseException:
-            store._sql.close()
+            store._let_go()
             raise
         return store
 
@@ -179,8 +188,8 @@ class JournalStore:
                 (tables,) = store._sql.execute("select count(*) from sqlite_master").fetchone()
             if not application and not tables:
                 raise JournalError(
-                    f"{path} is empty: it is no journal, or the process that created it was ended before it sent anything. "
-                    "Delete it and start the campaign again"
+                    f"{path} is empty: the process that created it was ended before it sent anything, or its content was removed later. "
+                    "If nothing was sent, delete it and start the campaign again"
                 )
             if application != APPLICATION:
                 raise JournalError(f"{path} is not a journal of pushcore")
@@ -199,7 +208,7 @@ class JournalStore:
             raise JournalError(
                 f"{self.path} is on a file system without shared memory, which a journal needs"
             )
-        self._sql.execute("pragma synchronous = full")
+        self._sql.execute("pragma synchronous = normal")  # the rest is `sync`
 
     def _keep_reserve(self) -> None:
         try:
@@ -297,6 +306,7 @@ class JournalStore:
                 self._sql.execute("update campaign set source = ?", (json.dumps(asdict(source)),))
             self._sql.executemany("delete from parked where row = ?", [(row,) for row in settled])
             self._commit()
+        self.sync()
 
     def write(
         self,
@@ -305,7 +315,8 @@ class JournalStore:
         parked: Iterable[tuple[int, int, int, bool]] = (),
         count: int | None = None,
     ) -> None:
-        """Write it all, or nothing. `count`: of the source's rows, once that is known. `parts` with their blocks; `run.parts` is their number so far and is counted up.
+        """Write it all, or nothing; it is on the disk after `sync`. `count`: of the source's rows, once that is known. `parts` with their
+        blocks; `run.parts` is their number so far and is counted up.
 
         Nothing of `run` is to be believed after a `JournalError`, except that it is not on the disk.
         """
@@ -357,40 +368,54 @@ class JournalStore:
         with contextlib.suppress(sqlite3.Error):  # then the next write says so
             self._sql.execute("begin immediate")
 
-    # --- a file that is removed or renamed meanwhile ----------------------------------------------------------------------
+    def sync(self) -> None:
+        """Wait until all commits are on the disk."""
+        self._files.sync()
+
+    # --- files that other processes change meanwhile ----------------------------------------------------------------------
 
     def check_there(self) -> None:
-        """Whether the file still has its name, and so has its log. Otherwise no run could go on after a kill."""
-        if _identity(self.path) != self._file or not os.path.exists(f"{self.path}-wal"):
-            raise JournalError(f"{self.path} was removed or renamed while it was written")
+        """Whether the files are as they were left."""
+        self._files.check()
 
-    def mend_index(self) -> None:
-        """Before each use: restore the size of the shared memory file if another process truncated it.
-
-        SQLite has it mapped into memory, and an access beyond its end would end this process by SIGBUS. All that was in it
-        is in the log, and SQLite reads it from there when the next transaction begins.
-        """
-        index = f"{self.path}-shm"
-        try:
-            size = os.stat(index).st_size
-            if size >= self._index_size:
-                self._index_size = size
-                return
-            os.truncate(index, self._index_size)
-        except OSError:
-            return  # it was removed, which does no harm to what is mapped
+    def refresh(self) -> None:
+        """Before each use: begin the transaction again, so that SQLite looks at its index of the log; see `files`."""
+        self._files.mend_index()
         with contextlib.suppress(sqlite3.Error):  # then the next write says so
             if self._sql.in_transaction:
                 self._sql.execute("rollback")
             self._sql.execute("begin immediate")
 
-    def restore(self) -> str | None:
-        """If the file was removed, renamed or replaced, which we still have open, write it anew; what happened, in words.
+    def restore(self, run: RunRecord) -> tuple[RunRecord, str] | None:
+        """If other processes have changed the files: make of them what is possible.
 
-        Where another file has its name by now, the new one has `SAVED` behind it. If its directory is gone, too, it is made again.
+        A file that was removed, renamed or replaced, which is still open, is written again. Where another file has its name by now, the
+        new one has `SAVED` behind it. If its directory is gone, too, it is made again. Of a log that was truncated or overwritten, the
+        commits before that point are left; rows that they do not have are in doubt.
+
+        Args:
+            run: the run as of the last commit.
+
+        Returns:
+            The run as it is in the file now, and what happened, in words. None if nothing did.
         """
-        if _identity(self.path) == self._file:
+        if not self._files.are_there:
+            words = self._write_again()
+        elif self._files.log_is_cut():
+            words = self._files.cut_words
+            self._files.begin_again()
+            self.refresh()
+            with _explained(self.path):  # what waited then may have been sent since
+                self._sql.execute("update parked set waits = 0 where run = ?", (run.run,))
+        else:
             return None
+        there = self.runs()[-1]
+        run = replace(run, parts=there.parts, repeats=there.repeats, tally=there.tally)
+        if there.run < run.run:
+            self.begin(run)
+        return run, words
+
+    def _write_again(self) -> str:
         replaced = os.path.lexists(self.path)
         path = self.path + SAVED if replaced else self.path
         with _explained(self.path):
@@ -405,11 +430,13 @@ class JournalStore:
                 copy.close()
                 raise
             self._sql.close()
-            self._sql = copy
+            if replaced:
+                self._files.remove_log()
+            self._files.close()
+            self._sql, self._files = copy, JournalFiles(path)
             self._use_wal()
         if replaced:
             return f"{self.path} was replaced by another file while it was written; its content is in {path}"
-        self._file = _identity(path)
         return f"{path} was removed or renamed while it was written, and was written again"
 
     def close(self) -> None:
@@ -417,14 +444,21 @@ class JournalStore:
         with contextlib.suppress(sqlite3.Error):
             if self._sql.in_transaction:
                 self._sql.execute("rollback")
+                self._files.close()  # Windows does not delete an open file
+                self._sql.execute("pragma synchronous = full")
                 self._sql.execute("pragma busy_timeout = 0")
                 self._sql.execute("pragma journal_mode = delete")
-        self._sql.close()
+        self._let_go()
         if self._writes:
             self.give_up_reserve()
             if self._reserve is not None:
                 os.close(self._reserve)
                 self._reserve = None
+
+    def _let_go(self) -> None:
+        """Close SQLite's files, as they are, and the log."""
+        self._sql.close()
+        self._files.close()
 
 
 def _lock(file: int) -> bool:
@@ -440,15 +474,6 @@ def _lock(file: int) -> bool:
     return True
 
 
-def _identity(path: str) -> tuple[int, int] | None:
-    """The identity of the file of that name; None if there is none."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
 def reserve_of(path: str) -> str:
     """The file that keeps the room for the end of a run."""
     return f"{path}-reserve"
@@ -457,12 +482,3 @@ def reserve_of(path: str) -> str:
 def _columns(run: RunRecord) -> tuple[Any, ...]:
     tally = json.dumps([[*kind, count] for kind, count in run.tally.items()], separators=(",", ":"))
     return run.run, run.began, run.updated, run.ended, run.upto, run.parts, run.repeats, tally, run.problem
-
-
-def _sync_directory(path: str) -> None:
-    with contextlib.suppress(OSError, AttributeError):  # Windows has no such thing
-        directory = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)

@@ -193,7 +193,10 @@ class JournalWriter:
         """What could not be written is in doubt; that the run has ended, and why, may need no more room than there is."""
         now = self._clock()
         with contextlib.suppress(JournalError):
+            self._store.move_log()
+        with contextlib.suppress(JournalError):
             self._store.write(replace(self._run, updated=now, ended=now, problem=str(error)))
+            self._store.sync()
 
     def _turn(self, closing: bool) -> None:
         """Commit what there is, if it is time to."""
@@ -206,11 +209,12 @@ class JournalWriter:
         idle = not (results or moves or asked or closing or rows is not None or tickets != self._served)
         if idle and abs(now - self._run.updated) < HEARTBEAT:
             return
-        self._store.mend_index()
+        self._store.refresh()
         if not closing:
             self._store.check_there()
-        elif (moved := self._store.restore()) is not None:
-            self._complaint = JournalError(moved)
+        elif (restored := self._store.restore(self._run)) is not None:
+            self._run, words = restored
+            self._complaint = JournalError(words)
         if asked:
             self._adapt()
         results.sort(key=_row_of)
@@ -233,6 +237,7 @@ class JournalWriter:
         self._bits.update(bits)
         if rows is not None:
             self._said_rows = rows
+        self._store.sync()
         self.leased = leased
         self.ask_at = leased - self._step // 4
         self._answered, self._served = asks, tickets

@@ -70,7 +70,10 @@ class Ledger:
     """The ledger of one campaign: `create` or `open` it, and close it. One process writes it, others may read it."""
 
     def __init__(self, path: str | os.PathLike[str], sql: sqlite3.Connection) -> None:
-        self.path = os.fspath(path)
+        self.path = checked_path(path, "the path of the ledger")
+        check_type(
+            "sql", sql, sqlite3.Connection, "a connection of SQLite; Ledger.create and Ledger.open make one"
+        )
         self._sql = sql
         with self._explained():
             (data,) = sql.execute("select info from campaign").fetchone()

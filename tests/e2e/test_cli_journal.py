@@ -7,6 +7,7 @@ import datetime
 import importlib
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -345,7 +346,7 @@ def test_files_that_are_no_journal(both: FakeProcess, tmp_path: Path, command: s
     assert "is part 2 of the 2 of a campaign; expected the first" in stderr
     (tmp_path / f"{JOURNAL}.1").unlink()
     stderr = run(tmp_path, command, JOURNAL, *more, expected=2).stderr
-    assert "there is no journal campaign.db.1" in stderr
+    assert "campaign.db.1 is missing or empty: it is one of the campaign's journals" in stderr
 
 
 def test_a_damaged_journal(both: FakeProcess, tmp_path: Path) -> None:
@@ -422,19 +423,45 @@ def test_a_journal_whose_directory_is_removed_meanwhile_is_written_again(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("content", [b"", b"token,name\n" * 1000])
 def test_the_results_of_a_journal_that_is_replaced_meanwhile_come_from_the_saved_one(
-    fake: InThread[FakeApns], tmp_path: Path
+    fake: InThread[FakeApns], tmp_path: Path, processes: str, content: bytes
 ) -> None:
     write_inputs(tmp_path, 20_000)
-    with sending(tmp_path, fake, "--results", "results.csv") as process:
-        (tmp_path / "other").write_bytes(b"")
+    words = ("--results", "results.csv", "--processes", processes)
+    with sending(tmp_path, fake, *words) as process:
+        (tmp_path / "other").write_bytes(content)
         (tmp_path / "other").replace(tmp_path / JOURNAL)
         _, stderr = process.communicate(timeout=DEADLINE)
     assert process.returncode == 1
     assert f"`pushcore resume {JOURNAL}.saved` continues" in stderr
-    assert set(received(fake)) == {
-        row["token"] for row in by_row((tmp_path / "results.csv").read_text()).values()
-    }
+    assert (tmp_path / JOURNAL).read_bytes() == content
+    sent = received(fake)
+    assert set(sent) == {row["token"] for row in by_row((tmp_path / "results.csv").read_text()).values()}
+    run(tmp_path, "resume", f"{JOURNAL}.saved", *credentials(config_of(fake)))
+    assert received(fake) == Counter(token(row) for row in range(1, 20_001))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_rows_of_a_log_that_is_emptied_meanwhile_are_in_doubt(
+    fake: InThread[FakeApns], tmp_path: Path, processes: str
+) -> None:
+    write_inputs(tmp_path, 20_000)
+    with sending(tmp_path, fake, "--processes", processes) as process:
+        os.truncate(tmp_path / f"{JOURNAL}-wal", 0)
+        _, stderr = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 1
+    # Other words if it was emptied in the 0.1 ms in which SQLite reads it.
+    assert re.search(
+        r"campaign\.db (was truncated or overwritten|cannot be read or written|is damaged)", stderr
+    )
+    resume(tmp_path, config_of(fake))
+    assert max(received(fake).values()) == 1
+    verdicts = Counter(row["verdict"] for row in results(tmp_path).values())
+    assert set(verdicts) <= {"ACCEPTED", "UNKNOWN"}
+    assert verdicts.total() == 20_000
 
 
 @pytest.mark.slow

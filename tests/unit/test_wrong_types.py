@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,6 +15,8 @@ import pytest
 
 import pushcore as p
 from pushcore.http2.proxy import Proxy
+from pushcore.journal.campaign import RunRecord, UnfinishedRows
+from pushcore.journal.store import JournalStore
 from pushcore.queue.brokers.memory import MemoryQueue
 from pushcore.reasons import lookup
 from tests.unit.test_arguments import ACCOUNT, APNS_KEY, apns, fcm
@@ -47,6 +51,13 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Call]]
     queue = MemoryQueue("name")
     fleet, ledger = p.Fleet(queue), p.Ledger.create(folder / "ledger", info)
     engine = p.PushEngine(apns())
+    journal_store = JournalStore.open(str(existing))
+    journal_parts = {
+        "campaign": journal_store.campaign(),
+        "run": RunRecord(1, 0.0, 0.0),
+        "rest": UnfinishedRows(0, {}, {}),
+    }
+    sql = sqlite3.connect(":memory:")
     pushes = p.notifications({"aps": {}})
     yield {
         "metrics": p.Metrics,
@@ -80,7 +91,13 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Call]]
         ),
         "engine": lambda **given: p.PushEngine(apns(), **given),
         "expo": p.ExpoMessage,
+        "new_journal": lambda **given: p.Journal(
+            **{"store": journal_store, **journal_parts, "unknown": "report", "clock": time.time, **given}
+        ),
+        "new_ledger": lambda **given: p.Ledger(**{"path": "l", "sql": sql, **given}),
     }
+    journal_store.close()
+    sql.close()
     ledger.close()
 
 
@@ -117,6 +134,11 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Call]]
         ("reopened", "force", NOT_FLAGS),
         ("reopened", "campaign_id", NOT_TEXTS),
         ("reopened", "clock", [None, 7]),
+        *(("new_journal", name, NOT_OBJECTS) for name in ("store", "campaign", "run", "rest")),
+        ("new_journal", "unknown", [*NOT_TEXTS, None]),
+        ("new_journal", "clock", [None, 7, "x"]),
+        ("new_ledger", "path", [None, b"x", 7, [], "", "\ud800"]),
+        ("new_ledger", "sql", NOT_OBJECTS),
         ("source", "path", NOT_TEXTS),
         *(("source", name, NOT_NUMBERS[1:]) for name in ("size", "mtime")),
         ("push_id", "campaign_id", [*NOT_TEXTS, None, "x" * 65, "\ud800"]),

@@ -13,7 +13,8 @@ from ..report.notices import say
 from ..report.outcomes import FORMATS, outcomes_of, write
 from ..report.output import open_bytes, refuse_same_file
 from ..report.tally import count_rows
-from ..run.journals import CampaignProgress, files, views
+from ..run.journal_files import files
+from ..run.journals import CampaignProgress, views
 from ..sections import argument, command, option
 from ..statuses import OK
 

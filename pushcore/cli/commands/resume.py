@@ -41,7 +41,11 @@ _OPTIONS = (
         metavar="FILE",
         help="File for the results of the whole campaign; by default that of `send`.",
     ),
-    _rows("--force", is_flag=True, help="Continue although the audience has changed."),
+    _rows(
+        "--force",
+        is_flag=True,
+        help="Continue although the audience has changed, or a process's journal is lost.",
+    ),
     results_raw_option,
     _rows("--quiet", rare=True, is_flag=True, help="No progress and no summary."),
     _rows(
@@ -72,7 +76,9 @@ def resume(
 ) -> int:
     """Runs the command; the exit status."""
     sender, sending = ClientOptions.of(options), SendingOptions.of(options)
-    plan = JournalPlan.resume(journal, "resend" if sending.retry == "resend" else "report", force=force)
+    plan = JournalPlan.resume(
+        journal, "resend" if sending.retry == "resend" else "report", force=force, audience=audience
+    )
     if audience is None:
         audience = _text(plan.options.get("audience"))
         if audience is None:

@@ -15,7 +15,6 @@ from ...audience.shards import WHOLE
 from ...audience.storage import is_url
 from ...engine.collector import relax_collector
 from ...errors import JournalError
-from ...journal.store import SAVED
 from ...payloads.duplicates import Duplicates, TokenSample, duplicate_lines, find_duplicates
 from ...payloads.rows import invisible_lines
 from ..report.notices import say
@@ -152,7 +151,7 @@ class Job:
                 with Audience(self.audience) as source:
                     report = run_plan.send(source, total, ready=ready)
             try:
-                path, progress = self._progress(plan)
+                path, progress = _progress(plan)
             except JournalError as error:
                 text = f"{report.problem or printable(str(error))}; the results cannot be written"
                 return Conclusion(INCOMPLETE, (text,)).tell(
@@ -169,22 +168,14 @@ class Job:
             as_json=self.as_json,
         )
 
-    def _progress(self, plan: JournalPlan) -> tuple[str, CampaignProgress]:
-        """The path of the campaign's journal and its progress. If the file was replaced during the run, a single process has saved
-        the journal under another name."""
-        try:
-            progress = CampaignProgress.of(plan.path)
-            if progress.campaign_id != plan.campaign_id:
-                raise JournalError(f"{plan.path} has another campaign now")
-        except JournalError:
-            saved = plan.path + SAVED
-            with contextlib.suppress(JournalError):
-                if self.processes == 1 and os.path.exists(saved):
-                    progress = CampaignProgress.of(saved)
-                    if progress.campaign_id == plan.campaign_id:
-                        return saved, progress
-            raise
-        return plan.path, progress
+
+def _progress(plan: JournalPlan) -> tuple[str, CampaignProgress]:
+    """The path of the campaign's journal and its progress. If a file was replaced during the run, the path is another one."""
+    path = plan.gather()
+    progress = CampaignProgress.of(path)
+    if progress.campaign_id != plan.campaign_id:
+        raise JournalError(f"{path} has another campaign now")
+    return path, progress
 
 
 def duplicates_of(source: Audience, path: str, platforms: Sequence[str]) -> Duplicates:

@@ -18,16 +18,13 @@ from ...audience.shards import Shard
 from ...errors import JournalError
 from ...journal.journal import Journal, JournalView, Source, Status, id_prefix
 from ...journal.outcome import OutcomeEntry
+from ...journal.store import SAVED
 from ...results import Result, Verdict
 from ..report.results_file import keep_registered
+from .journal_files import count_rows, files, is_lost, lost, replace_lost, shard_path
 
 INSTANT: Final = 0.05
 """Seconds until a run that seems to be cut short is checked again: it may have been between two commits."""
-
-
-def shard_path(path: str, number: int) -> str:
-    """The path of the journal of a part; the first one has the path of the campaign."""
-    return path if number == 0 else f"{path}.{number}"
 
 
 class RowJournal(Journal):
@@ -89,12 +86,17 @@ class JournalPlan:
         return plan
 
     @classmethod
-    def resume(cls, path: str, unknown: Literal["report", "resend"], *, force: bool) -> JournalPlan:
-        """The journals of a campaign that continues.
+    def resume(
+        cls, path: str, unknown: Literal["report", "resend"], *, force: bool, audience: str | None = None
+    ) -> JournalPlan:
+        """The journals of a campaign that continues. With `force`, those that are lost are made again, with all rows in doubt.
 
         Raises:
             JournalError: its journals cannot be read.
+            BadInput: the rows of `audience`, or of the audience of the campaign, cannot be counted for that.
         """
+        if force:
+            replace_lost(path, audience)
         with views(path) as journals:
             campaign = journals[0].campaign
             return cls(
@@ -153,18 +155,45 @@ class JournalPlan:
             name, source, unknown=self.unknown, force=self.force, campaign_id=self.campaign_id
         )
 
+    def gather(self) -> str:
+        """The path of the campaign's first journal after the run.
+
+        If another file has the name of a journal by now, its process has saved the journal under another name. Then all of them are
+        moved to the names of a campaign with the first journal `path` and `SAVED`.
+
+        Raises:
+            JournalError: a journal cannot be moved.
+        """
+        names = [name if self._has(name) else name + SAVED for name in self.paths]
+        if names == self.paths or not all(map(self._has, names)):
+            return self.path
+        path = self.path + SAVED
+        for number, name in enumerate(names):
+            for kind in ("", "-wal"):
+                source, target = name + kind, shard_path(path, number) + kind
+                if source != target and os.path.exists(source):
+                    try:
+                        os.replace(source, target)
+                    except OSError as error:
+                        raise JournalError(
+                            f"{source} cannot be renamed to {target} ({explain(error)})"
+                        ) from error
+        return path
+
+    def _has(self, name: str) -> bool:
+        """Whether this is a journal of the campaign."""
+        try:
+            with JournalView(name) as view:
+                return view.campaign_id == self.campaign_id
+        except JournalError:
+            return False
+
     def discard(self, number: int) -> None:
         """Remove the journal that `open` has created for this part, after nothing was sent."""
         if self.fresh:
             for name in files(self.path, number):
                 with contextlib.suppress(OSError):
                     os.unlink(name)
-
-
-def files(path: str, number: int) -> tuple[str, ...]:
-    """All files that the journal of a part may have."""
-    path = shard_path(path, number)
-    return path, f"{path}-wal", f"{path}-shm", f"{path}-reserve"
 
 
 @contextlib.contextmanager
@@ -175,6 +204,8 @@ def views(path: str) -> Iterator[list[JournalView]]:
         JournalError: a journal is missing, is damaged, or belongs to another campaign.
     """
     with ExitStack() as stack:
+        if is_lost(path) and not is_lost(shard_path(path, 1)):
+            raise lost(path, path)
         first = stack.enter_context(JournalView(path))
         campaign = first.campaign
         if campaign.shard:
@@ -184,10 +215,13 @@ def views(path: str) -> Iterator[list[JournalView]]:
             )
         journals = [first]
         for number in range(1, campaign.shards):
-            view = stack.enter_context(JournalView(shard_path(path, number)))
+            name = shard_path(path, number)
+            if is_lost(name):
+                raise lost(path, name)
+            view = stack.enter_context(JournalView(name))
             journals.append(view)
             if (view.campaign.id, view.campaign.shard) != (campaign.id, number):
-                raise JournalError(f"{shard_path(path, number)} is not of the same campaign as {path}")
+                raise JournalError(f"{name} is not of the same campaign as {path}")
         yield journals
 
 
@@ -197,19 +231,10 @@ def _counted(journals: list[JournalView], statuses: tuple[Status, ...]) -> tuple
     Rows are leased before they are read, up to one chunk after the last row, and a killed run has not recorded the last row.
     """
     source = journals[0].campaign.source
-    last = 0
-
-    def on_bad(number: int, token: str, reason: str) -> None:
-        nonlocal last
-        last = number
-
     try:
         if source.change(Source.of_file(source.path)) is not None:
             return statuses
-        with Audience(source.path) as audience:
-            last = audience.rows or 0
-            for number, _ in audience.records(on_bad) if audience.rows is None else ():
-                last = number
+        last = count_rows(source.path)
     except (OSError, BadInput):
         return statuses
     counted = []

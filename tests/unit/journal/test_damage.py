@@ -79,36 +79,95 @@ def test_a_journal_whose_process_was_ended_while_it_created_it(tmp_path: Path, s
     process = run(CREATED, path, step)
     process.communicate(timeout=30)
     assert (process.returncode, path.exists()) == (9, True)
-    every_way(path, "j.db is empty: .* ended before it sent anything. Delete it and start the campaign again")
+    every_way(
+        path, "j.db is empty: .* ended before it sent anything, .* delete it and start the campaign again"
+    )
 
 
-SHORTENED = """
+INDEX_LOST = """
 import os, sys
 from pushcore.journal.journal import Journal
-path = sys.argv[1]
-with Journal.open(path) as journal:
-    journal.flush()
-    assert os.path.getsize(path + "-shm") >= 32_768
-    os.truncate(path + "-shm", 0)
-    print("open", flush=True)
-    sys.stdin.readline()
+from pushcore.results import Result, Verdict
+sys.path.insert(0, sys.argv[3])
+from tests.unit.journal.support import accepted, pushes
+index, change = sys.argv[1] + "-shm", sys.argv[2]
+with Journal.open(sys.argv[1]) as journal:
+    for push in journal.pending(pushes(400)):
+        journal.record(accepted(push))
+        if not push.row % 50:
+            journal.flush()
+            size = os.path.getsize(index)
+            assert size >= 32_768
+            if change == "zeros":
+                with open(index, "r+b") as file:
+                    file.write(bytes(size))
+            else:
+                os.truncate(index, int(change) * size // 2)
+    journal.finish()
 """
 
 
-def test_a_shared_memory_file_that_is_truncated_between_two_commits(tmp_path: Path) -> None:
-    """SQLite has it mapped: the next access ended the process by SIGBUS."""
+@pytest.mark.parametrize("change", ["0", "1", "zeros"])
+def test_an_index_that_is_lost_between_two_commits(tmp_path: Path, change: str) -> None:
+    """SQLite has the shared memory file mapped: the next access ended the process by SIGBUS, or it wrote wrong pages."""
     path = finished(tmp_path / "j.db", 100)
-    process = run(SHORTENED, path)
-    process.communicate("", timeout=30)
+    process = run(INDEX_LOST, path, change, str(Path(__file__).parents[3]))
+    process.communicate(timeout=60)
     assert process.returncode == 0
     with JournalView(path) as view:
-        assert len(list(view.results())) == view.status().done == 100
-        assert view.status().problem is None
+        assert [outcome.row for outcome in view.results()] == [*range(1, 401)]
+        assert (view.status().done, view.status().problem) == (400, None)
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.5])
+@pytest.mark.parametrize("first", [True, False])
+def test_rows_whose_outcomes_were_in_a_log_that_was_cut_are_in_doubt(
+    tmp_path: Path, kept: float, first: bool
+) -> None:
+    """What was sent is never sent again without a word, whatever is lost."""
+    path = tmp_path / "j.db"
+    journal = create(path)
+    if not first:
+        for push in journal.pending(pushes(50)):
+            journal.record(accepted(push))
+        journal.close()
+        journal = Journal.open(path, SOURCE)
+    sent: set[int] = set()
+
+    def send() -> None:
+        for push in journal.pending(pushes(10_000)):
+            sent.add(push.row)
+            if push.row % 7:
+                journal.record(accepted(push))
+            if push.row == 300:
+                journal.flush()
+                log = f"{path}-wal"
+                os.truncate(log, int(os.path.getsize(log) * kept))
+                journal.flush()
+
+    with pytest.raises(JournalError, match="truncated or overwritten"):
+        send()
+    with pytest.raises(JournalError, match="truncated or overwritten"):
+        journal.close()
+    with JournalView(path) as view:
+        known = {outcome.row for outcome in view.results()}
+        status = view.status()
+    assert known <= sent | set(range(1, 51))
+    assert status.done == len(known) < 300 <= status.started
+    assert "truncated or overwritten" in (status.problem or "")
+    with Journal.open(path, SOURCE) as journal:
+        assert sent.isdisjoint(push.row for push in journal.pending(pushes(1000)))
+    with JournalView(path) as view:
+        doubtful = {outcome.row for outcome in view.results(Verdict.UNKNOWN)}
+    assert sent - known <= doubtful
 
 
 def test_an_empty_file_and_a_foreign_database_are_no_journals(tmp_path: Path) -> None:
     (tmp_path / "empty.db").touch()
-    every_way(tmp_path / "empty.db", "empty.db is empty: it is no journal, or")
+    every_way(
+        tmp_path / "empty.db",
+        "empty.db is empty: the process that created it was ended before it sent anything, or",
+    )
     other = sqlite3.connect(tmp_path / "other.db")
     other.execute("create table part (id integer)")
     other.close()

@@ -244,11 +244,49 @@ def test_a_part_that_an_index_alone_has_is_damage(
 
 
 def test_a_file_that_was_removed_between_two_transactions_is_written_anew(store: JournalStore) -> None:
-    store.write(replace(RUN), [(0, part(1))])
+    run = replace(RUN)
+    store.write(run, [(0, part(1))])
     store._sql.execute("rollback")
     os.unlink(store.path)
     words = f"{store.path} was removed or renamed while it was written, and was written again"
-    assert store.restore() == words
-    assert store.restore() is None
+    assert store.restore(run) == (run, words)
+    assert store.restore(run) is None
     with reading(store) as other:
         assert other.parts_from(0) == (0, [part(1)[:2]])
+
+
+def test_a_journal_that_was_replaced_leaves_no_log_to_the_other_file(store: JournalStore) -> None:
+    """SQLite would read our content from the log, and write it into that file."""
+    run = replace(RUN)
+    store.write(run, [(0, part(1))])
+    store.sync()
+    other = f"{store.path}.other"
+    with open(other, "wb") as file:
+        file.write(b"token\n" * 1000)
+    os.replace(other, store.path)
+    restored = store.restore(run)
+    assert restored is not None
+    store.close()
+    assert sorted(os.listdir(os.path.dirname(store.path))) == ["j.db", "j.db.saved"]
+    assert os.path.getsize(store.path) == 6000
+    with contextlib.closing(JournalStore.read(f"{store.path}.saved")) as saved:
+        assert saved.parts_from(0) == (0, [part(1)[:2]])
+
+
+def test_a_run_whose_beginning_was_in_a_log_that_was_cut_is_begun_again(store: JournalStore) -> None:
+    parked = [(7, 2, 1, True), (8, 1, 1, True)]
+    store.write(replace(RUN), [(0, part(1))], parked)
+    store.sync()
+    store.move_log()
+    run = RunRecord(2, 20.0, 20.0, parts=1, tally=Counter({("apns", "ACCEPTED", ""): 1}))
+    store.begin(run)
+    log = f"{store.path}-wal"
+    with open(log, "r+b") as file:
+        file.write(bytes(os.path.getsize(log)))
+    restored = store.restore(replace(run, parts=9))
+    assert restored is not None
+    assert restored[0].parts == 1  # as in the file
+    assert "may have been sent" in restored[1]
+    with reading(store) as other:
+        assert [run.run for run in other.runs()] == [1, 2]
+        assert other.parked() == [(7, 2, 1, False), (8, 1, 1, True)]

@@ -18,7 +18,8 @@ from pushcore.audience.problems import BadInput
 from pushcore.audience.shards import CHUNK_ROWS, Shard
 from pushcore.cli.report.tally import REGISTERED_SINCE
 from pushcore.cli.run import journals
-from pushcore.cli.run.journals import CampaignProgress, JournalPlan, RowJournal, files, shard_path, views
+from pushcore.cli.run.journal_files import files, shard_path
+from pushcore.cli.run.journals import CampaignProgress, JournalPlan, RowJournal, views
 from pushcore.errors import JournalError
 from pushcore.journal.journal import Journal, JournalView, Source, Status, id_prefix
 from pushcore.payloads.apns_rows import ApnsRow
@@ -43,11 +44,6 @@ def note_all(plan: JournalPlan, audience: str, rows: int, *, upto: int | None = 
 
 
 # --- names ------------------------------------------------------------------------------------------------------------
-
-
-def test_the_first_journal_has_the_campaigns_name_and_the_others_a_number() -> None:
-    assert [shard_path("c.db", number) for number in range(3)] == ["c.db", "c.db.1", "c.db.2"]
-    assert files("c.db", 1) == ("c.db.1", "c.db.1-wal", "c.db.1-shm", "c.db.1-reserve")
 
 
 def test_a_plan_names_all_its_journals_and_files(tmp_path: Path) -> None:
@@ -119,6 +115,51 @@ def test_only_a_new_journal_is_discarded(tmp_path: Path) -> None:
         again = JournalPlan.resume(plan.path, "report", force=False)
         again.discard(0)
     assert os.path.exists(plan.path)
+
+
+@pytest.mark.parametrize("replaced", [[0], [1], [0, 1]])
+def test_journals_that_were_saved_under_other_names_come_together(
+    tmp_path: Path, replaced: list[int]
+) -> None:
+    audience = audience_of(tmp_path, 3)
+    plan = begin(tmp_path, 2, audience)
+    note_all(plan, audience, 3)
+    assert plan.gather() == plan.path
+    for number in replaced:
+        name = shard_path(plan.path, number)
+        os.rename(name, f"{name}.saved")
+        Path(name).write_text("another file")
+    saved = f"{plan.path}.saved"
+    assert plan.gather() == saved
+    assert CampaignProgress.of(saved).complete
+    assert [Path(shard_path(plan.path, number)).read_text() for number in replaced] == ["another file"] * len(
+        replaced
+    )
+
+
+def test_journals_stay_where_they_are_if_one_was_not_saved(tmp_path: Path) -> None:
+    audience = audience_of(tmp_path, 3)
+    plan = begin(tmp_path, 2, audience)
+    note_all(plan, audience, 3)
+    Path(shard_path(plan.path, 1)).write_text("another file")
+    assert plan.gather() == plan.path
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.db", "c.db.1", "devices.csv"]
+
+
+def test_a_journal_that_cannot_be_moved_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    audience = audience_of(tmp_path, 3)
+    plan = begin(tmp_path, 2, audience)
+    note_all(plan, audience, 3)
+    os.rename(plan.path, f"{plan.path}.saved")
+
+    def refuse(*names: str) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(
+        JournalError, match=r"c\.db\.1 cannot be renamed to .*c\.db\.saved\.1 \(Operation not"
+    ):
+        plan.gather()
 
 
 @pytest.mark.parametrize("changed", [False, True])
@@ -212,7 +253,7 @@ def test_a_missing_part_and_one_of_another_campaign_are_told(tmp_path: Path) -> 
     note_all(begin(tmp_path, 2, audience), audience, 3)
     first, second = str(tmp_path / "c.db"), str(tmp_path / "c.db.1")
     os.rename(second, tmp_path / "away")
-    with pytest.raises(JournalError, match=r"there is no journal .*c\.db\.1"), views(first):
+    with pytest.raises(JournalError, match=r"c\.db\.1 is missing or empty"), views(first):
         pass
     RowJournal.create(second, Source("a"), campaign_id="other", shard=1, shards=2).close()
     with pytest.raises(JournalError, match=r"c\.db\.1 is not of the same campaign as"), views(first):
