@@ -43,6 +43,7 @@ try:
     from fakeservers.serving.google_front import BARE_POLICY, FrontEndPolicy
     from fakeservers.serving.redirecting_proxy import RedirectingProxy
     from fakeservers.serving.small_files import read_small
+    from fakeservers.serving.standard_streams import abandon_output, occupy_closed
     from fakeservers.serving.types import ServerLimits
 except ModuleNotFoundError as error:
     stop(error)
@@ -64,6 +65,7 @@ class UsageError(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the fake servers until SIGTERM or SIGINT; the exit code is 0 then, 2 when one could not start."""
+    occupy_closed()
     options = parser().parse_args(arguments)
     _allow_files(len(options.services) * options.max_connections + OTHER_FILES)
     try:
@@ -266,6 +268,16 @@ def _settle() -> None:
 
 def _announce(options: argparse.Namespace, urls: Mapping[str, str], control: str, proxy: str) -> None:
     """Print that the servers are ready, after warnings."""
+    try:
+        _print_announcement(options, urls, control, proxy)
+    except OSError as error:
+        abandon_output()
+        raise UsageError(f"the standard output cannot be written: {_plain(error)}") from error
+
+
+def _print_announcement(
+    options: argparse.Namespace, urls: Mapping[str, str], control: str, proxy: str
+) -> None:
     for host in {options.host, options.control_host if control else options.host}:
         if not is_loopback(host):
             print(f"fakeservers: {host} can be reached from other machines", file=sys.stderr, flush=True)

@@ -7,6 +7,7 @@ import math
 import os
 import re
 from collections.abc import Callable
+from typing import NoReturn
 
 from fakeservers.apns.registry import ENVIRONMENTS
 from fakeservers.apns.server import PROFILES, TOPIC
@@ -26,6 +27,22 @@ _PATH = re.compile(rf"(?!.*(?!{_HASH})[A-Za-z0-9+=]{{33}})(?:[\w ./\\:~@+=,-]|[^
 """What a path looks like; a key in PEM, JSON or an encoding of either does not."""
 
 
+_LONG = re.compile(r"""'(?:[^'\\]|\\.){21,}'|"(?:[^"\\]|\\.){21,}"|\S{33,}""")
+"""What may be a secret in a message: a long quotation, or a long word."""
+_UNKNOWN = "unrecognized arguments: "
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors repeat no secret that was given for some value, such as a certificate for its name."""
+
+    def error(self, message: str) -> NoReturn:
+        start, unknown, rest = message.partition(_UNKNOWN)
+        if unknown:
+            words = [word.partition("=")[0] if re.match("--[a-z]", word) else "…" for word in rest.split()]
+            message = f"{start}{unknown}{' '.join(dict.fromkeys(words))}"
+        super().error(_LONG.sub(lambda match: f"({len(match[0])} characters)", message))
+
+
 def _path(text: str) -> str:
     """A path. What looks like a key is refused here, where its value is not repeated, unless a file has that name."""
     if _PATH.fullmatch(text) is None and not os.path.exists(text):
@@ -35,9 +52,7 @@ def _path(text: str) -> str:
 
 def parser() -> argparse.ArgumentParser:
     """`options.services` names what to start: `apns`, `fcm` or both."""
-    top = argparse.ArgumentParser(
-        prog="python -m fakeservers", description="Fake push services to test against."
-    )
+    top = _Parser(prog="python -m fakeservers", description="Fake push services to test against.")
     services = top.add_subparsers(metavar="SERVICE", required=True)
 
     def add(name: str, summary: str, description: str) -> Callable[..., object]:

@@ -116,7 +116,7 @@ def check_texts(name: str, value: object, expected: str) -> list[str]:
     assert isinstance(value, Iterable)
     texts = list(value)
     for text in texts:
-        check_type(f"each of {name}", text, str, expected)
+        check_type(f"each of {name}", text, str, "a string")
     return texts
 
 

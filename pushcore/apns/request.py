@@ -285,6 +285,8 @@ class ApnsRequestBuilder:
             fields.append((b"apns-expiration", expiration_of(push.expiration, self.now)))
         if push.collapse_id is not None:
             text: Any = push.collapse_id
+            if isinstance(text, uuid.UUID):
+                text = str(text)
             if not isinstance(text, str):
                 raise InvalidPush("BadCollapseId", f"the collapse_id must be a string, not {kind(text)}")
             if not _COLLAPSE_ID.fullmatch(text) or len(text) > MAX_COLLAPSE_ID:

@@ -84,6 +84,8 @@ def read_settings(path: str, profile: str | None, context: click.Context) -> Set
     name = printable(shown_name(path))
     try:
         document = tomllib.loads(read_small(path, _EXPECTED, MAX_FILE).decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise BadInput(f"{name} is not UTF-8; expected {_EXPECTED}") from None
     except (ValueError, RecursionError) as error:  # int() has no more than 4300 digits
         raise BadInput(f"{name} is not TOML ({printable(str(error), 120)}); expected {_EXPECTED}") from None
     for key in document:

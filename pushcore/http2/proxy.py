@@ -35,7 +35,7 @@ ENVIRONMENT: Final = "environment"
 VARIABLES: Final = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 """The first that is not empty is used; curl has the same order."""
 
-_EXPECTED: Final = "must look like http://proxy.example:3128 or http://user:password@proxy.example:3128"
+_EXPECTED: Final = "must look like http://proxy.example:3128; a name and a password stand before the host, as NAME:PASSWORD and @"
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: [^\r\n]*)?\r?\n")
 _END_OF_HEADER: Final = re.compile(rb"\r?\n\r?\n")
 _SCHEMES: Final = re.compile(rb"^proxy-authenticate:[ \t]*([A-Za-z0-9-]{1,30})", re.IGNORECASE | re.MULTILINE)

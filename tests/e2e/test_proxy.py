@@ -324,4 +324,4 @@ def test_an_address_that_is_none_is_refused_at_once(http2: str, certs: Certifica
     for proxy in ("socks5://127.0.0.1:1080", "", "http://", "http://user:pass@host:99999"):
         with pytest.raises(ValueError) as caught:
             raw_client(certs, "https://push.invalid", http2=http2, proxy=proxy)
-        assert "pass@" not in str(caught.value).replace("user:password@proxy.example", "")
+        assert "pass@" not in str(caught.value)

@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -315,3 +316,67 @@ def test_a_key_in_the_place_of_a_path_is_not_repeated(
     assert f"argument {option}: {len(texts[encoding])} characters that do not look like a path" in said
     assert texts[encoding][40:56] not in said
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--client-cert", "{}"],
+        ["--client-cert=.{}:com.example.app"],
+        ["--client-cert=app:{}"],
+        ["--impersonate", "{}"],
+        ["--impersonate=apns,{}"],
+        ["--keep", "{}"],
+        ["--profile={}"],
+        ["{}"],
+        ["--certificate={}"],
+    ],
+)
+def test_a_secret_in_the_place_of_any_value_is_not_repeated(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = base64.b64encode(bytes(range(7, 147))).decode()
+    for secret in (data, data[:40], data[:22], f"-----BEGIN PRIVATE KEY-----\n{data[:64]}\n{data[64:88]}\n"):
+        with pytest.raises(SystemExit) as ended:
+            main(["apns", "--certs", str(tmp_path / "certs"), *(word.format(secret) for word in words)])
+        assert ended.value.code == 2
+        said = capsys.readouterr().err
+        assert "error: " in said
+        assert not [at for at in range(28) if data[at : at + 12] in said or data[at + 64 : at + 76] in said]
+
+
+def test_short_values_are_repeated(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["apns", "--certs", "certs", "--impersonate", "apple", "--colour", "--prots=5"])
+    assert "'apple' may not be impersonated" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["apns", "--certs", "certs", "--colour", "red", "--prots=5"])
+    assert "unrecognized arguments: --colour … --prots\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("redirection", [">&-", "<&- >&- 2>&-"])
+def test_closed_streams_do_not_matter(redirection: str, tmp_path: Path) -> None:
+    """libuv aborts when it closes a socket with the number of one."""
+    command = [sys.executable, "-m", "fakeservers", "apns", "--certs", str(tmp_path / "certs")]
+    script = f'exec "$@" {redirection}'
+    process = subprocess.Popen(["sh", "-c", script, "sh", *command], stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "certs" / "apns.json").exists() and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.terminate()
+        assert process.communicate(timeout=60)[1] == ""
+        assert process.returncode in (0, -signal.SIGTERM)
+    finally:
+        process.kill()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
+@pytest.mark.parametrize("extra", [[], ["--processes", "2"]], ids=len)
+def test_a_full_standard_output_is_named(extra: list[str], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "fakeservers", "apns", "--certs", str(tmp_path / "certs"), *extra]
+    with open("/dev/full", "w") as full:
+        run = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert run.returncode == 2
+    assert run.stderr == "fakeservers: the standard output cannot be written: No space left on device\n"

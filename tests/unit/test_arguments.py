@@ -363,3 +363,8 @@ def test_a_clock_that_shows_no_time(value: Any, caplog: pytest.LogCaptureFixture
 
 def test_the_system_clock_is_read_without_a_detour() -> None:
     assert checked_clock(time.time) is time.time
+
+
+def test_an_item_of_a_wrong_type_is_told_from_the_list() -> None:
+    with pytest.raises(ConfigurationError, match=r"^each of topics must be a string, not int$"):
+        ApnsKey(EC_KEY, key_id="ABC123DEFG", team_id="TEAM123456", topics=[5])  # type: ignore[list-item]

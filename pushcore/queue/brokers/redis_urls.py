@@ -56,7 +56,16 @@ def client_of(url: str, access: Access, options: Mapping[str, Any]) -> tuple[Any
         settings["password"] = access.password
     if not kind:
         where = urlsplit(url)
-        shown = where.path if where.scheme == "unix" else f"{where.hostname or ''}:{where.port or PORT}"
+        if where.scheme == "unix":
+            if not where.path:
+                raise ConfigurationError("a queue's URL of a socket is unix:///PATH; it has no path")
+            return client_library.from_url(url, **settings), [], where.path
+        database = where.path.strip("/")
+        if database and not (database.isascii() and database.isdecimal()):  # redis-py would take number 0
+            raise ConfigurationError(
+                "the database in a queue's URL must be a number, as in redis://HOST:PORT/1"
+            )
+        shown = f"{where.hostname or 'localhost'}:{where.port or PORT}"
         return client_library.from_url(url, **settings), [], shown
     authority, _, path = rest.partition("/")
     if "?" in rest:

@@ -351,3 +351,8 @@ def test_the_payload_of_a_file_is_warned_of_when_the_file_is_read_alone(
     assert isinstance(build(push), Exchange)
     assert isinstance(build(Notification(TOKEN, b"{}")), Exchange)
     assert caplog.messages == []
+
+
+def test_a_uuid_is_a_collapse_id() -> None:
+    push = Notification(TOKEN, PAYLOAD, collapse_id=uuid.UUID(ID))  # type: ignore[arg-type]
+    assert header_of(push, "apns-collapse-id") == ID

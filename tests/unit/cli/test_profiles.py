@@ -132,8 +132,9 @@ def test_every_option_has_a_variable(command_name: str, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
+        ("\xef\xbb\xbf[sned]", "has 'sned', expected only [send] and [profile.NAME]"),
         ("[send", "pushcore.toml is not TOML (Expected ']'"),
-        ("\xff", "is not TOML"),
+        ("\xff", "pushcore.toml is not UTF-8; expected a TOML file"),
         ("window = " + "9" * 5000, "pushcore.toml is not TOML (Exceeds the limit"),
         ('[sned]\ntopic = "x"', "has 'sned', expected only [send] and [profile.NAME]"),
         ("send = 5", "'send' is not a table"),

@@ -359,3 +359,11 @@ def test_no_byte_is_lost_between_the_handshake_and_the_protocol(lost: bool, rece
     keeping.hand_over(wire, recorder)
     assert wire.protocol is recorder
     assert recorder.events == [wire, *([b"SETTINGSGOAWAY"] if received else []), *([error] if lost else [])]
+
+
+def test_the_hint_is_not_taken_for_a_password() -> None:
+    for wrong in (5, "http://me:secret@host:port"):
+        with pytest.raises(ConfigurationError) as caught:
+            Proxy.parse(wrong)  # type: ignore[arg-type]
+        assert "http://proxy.example:3128; a name and a password stand before the host" in str(caught.value)
+        assert "removed" not in str(caught.value)

@@ -52,6 +52,13 @@ async def test_a_cluster() -> None:
     await client.aclose()
 
 
+async def test_without_a_host_it_is_this_machine() -> None:
+    for url, database in (("redis://", 0), ("redis:///2", 2)):
+        client, _, shown = client_of(url, Access(), {})
+        assert (settings_of(client.connection_pool).get("db", 0), shown) == (database, "localhost:6379")
+        await client.aclose()
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -60,6 +67,10 @@ async def test_a_cluster() -> None:
         "redis+cluster://h:1/3",
         "redis+cluster://,",
         "redis+cluster://h:1?db=1",
+        "redis://h/abc",
+        "redis://h/-1",
+        "redis://h/1/2",
+        "unix://",
     ],
 )
 def test_a_wrong_url_is_rejected(url: str) -> None:
