@@ -23,6 +23,8 @@ MAX_KNOWN: Final = 1024
 NAMES: Final = ("android", "android_v2", "apns", "webpush", "fcm_options")
 """The parts, in the order of `PartValues`."""
 OPTION: Final = orjson.OPT_PASSTHROUGH_DATACLASS
+TOKEN: Final = b'"token":"'
+"""The end of a body's beginning. For another target it is replaced."""
 
 _MAX_KEPT: Final = 1024  # bytes of a part that is kept
 
@@ -40,9 +42,9 @@ class EncodedPart(NamedTuple):
 class EncodedParts:
     """The valid parts of messages to one project.
 
-    `seen`: parts of two messages in a row, as they were when they were checked. A message with equal parts has its JSON made
-    in `scratch`, which has the JSON of these parts by name, and stands in `envelope`; its shapes are `ready_shapes`. For any
-    other message call `learn`, after which `shapes` are those of its parts. `accepted`: the shapes of all these messages.
+    `seen`: parts of two messages in a row, as they were when they were checked. The body of a message with equal parts begins
+    with `start`, and its shapes are `ready_shapes`. For any other message call `learn`, after which `shapes` are those of its
+    parts. `accepted`: the shapes of all these messages.
     """
 
     __slots__ = (
@@ -51,18 +53,16 @@ class EncodedParts:
         "_last_learned",
         "_repeats",
         "accepted",
-        "envelope",
         "ready_shapes",
-        "scratch",
         "seen",
         "shapes",
+        "start",
     )
 
     def __init__(self) -> None:
         self.accepted = AcceptedShapes()
         self.seen: PartValues = (None,) * len(NAMES)
-        self.scratch: dict[str, Any] = {}
-        self.envelope = {"message": self.scratch}
+        self.start = start_of({})
         self.shapes: ShapePair = self.accepted.pair((), apns=False)
         self.ready_shapes = tuple(self.shapes)
         # Valid parts by their JSON, and for each name the last part that can never change.
@@ -91,8 +91,7 @@ class EncodedParts:
         self._last_learned = fragments
         if self._repeats == 2:  # only then: without effect the third time, it never has one
             self.seen, self.ready_shapes = tuple(map(_snapshot, values)), tuple(self.shapes)
-            self.scratch = fragments.copy()
-            self.envelope = {"message": self.scratch}
+            self.start = start_of(fragments)
         return fragments
 
     def json(self, name: str, part: Any) -> orjson.Fragment:
@@ -126,6 +125,11 @@ class EncodedParts:
         if type(part) is not dict and lasting(part):  # to see that a dict can change takes 0.4 µs
             self._last[name] = (part, encoded)
         return encoded
+
+
+def start_of(parts: dict[str, Any]) -> bytes:
+    """The beginning of a body up to the text of the token, with the JSON of the message's parts by name."""
+    return b'{"message":%b,"token":"' % orjson.dumps(parts)[:-1] if parts else b'{"message":{"token":"'
 
 
 class _TypedNumber:

@@ -38,7 +38,7 @@ from ..results import Result, Verdict
 from .burst_tokens import may_all_be_registrations, take_out_mistaken
 from .errors import TOO_LARGE
 from .legacy_result import LegacyResult
-from .parts import MAX_KNOWN, OPTION, EncodedParts
+from .parts import MAX_KNOWN, OPTION, TOKEN, EncodedParts, start_of
 from .rendered_request import build_rendered
 from .shapes import UNPROVING, ShapePair
 
@@ -61,8 +61,13 @@ _WRONG: Final = (FieldError, AttributeError, TypeError, ValueError, RecursionErr
 _FIELDS: Final = (*TARGETS, *(name for name in Message.__slots__ if name not in TARGETS))
 _ABSENT: Final = object()
 
+# A body is joined from pieces: its start with the parts (`start_of`), the target, `data`, and its end with the notification.
+_END: Final = b"}}"
+_ALERT_END: Final = b',"notification":%b}}'
+
 _dumps = orjson.dumps
 _fid = _FID.fullmatch
+_join = b"".join
 
 
 def _template(authority: str, path: bytes, *extra_fields: Field) -> HeaderTemplate:
@@ -102,9 +107,9 @@ class FcmRequestBuilder:
         self._template = _template(authority, path, *self.extra_fields)
         self._keys: set[str] = set()  # valid keys of `data`
         self._parts = EncodedParts()
-        # A notification that many messages have: as it was, what is sent for it, and that as JSON once a second one is the
-        # same. It is kept from one burst to the next, for a message that is sent alone is a burst, too.
-        self._repeated: tuple[Any, Any, orjson.Fragment | None] = (_ABSENT, None, None)
+        # A notification that many messages have: as it was, what is sent for it, and the end of a body with it once a second
+        # one is the same. It is kept from one burst to the next, for a message that is sent alone is a burst, too.
+        self._repeated: tuple[Any, Any, bytes | None] = (_ABSENT, None, None)
         self.accepted_shapes = self._parts.accepted
         """The shapes of its messages, for the `FcmDispatcher`, which knows the responses."""
 
@@ -123,11 +128,10 @@ class FcmRequestBuilder:
             return build_rendered(self, template, accepted, pushes, kind, sink, deadline, exchanges, rejected)
         template, keys, parts = self._template, self._keys, self._parts
         (android, android_v2, apns, webpush, options) = seen = parts.seen
-        # Reused by consecutive messages with identical parts: each sets or deletes all that is its own.
-        common, envelope = parts.scratch, parts.envelope
+        common = parts.start
         silent, alerting = parts.ready_shapes
         learned: ShapePair | None = None  # the shapes of a message with other parts, until its body is made
-        repeated, plain, fragment = self._repeated
+        repeated, plain, shown = self._repeated
         replaced = False  # at most once in a burst: most often all of it have the same
         built_before = len(exchanges)
         tokens: list[Any] = []  # of the exchanges from there on, empty for another target
@@ -144,74 +148,66 @@ class FcmRequestBuilder:
                         or (push.fcm_options is not options and push.fcm_options != options)
                     ):
                         values = (push.android, push.android_v2, push.apns, push.webpush, push.fcm_options)
-                        message = parts.learn(values).copy()
+                        start = start_of(parts.learn(values))
                         learned = parts.shapes
                         if parts.seen is not seen:
                             (android, android_v2, apns, webpush, options) = seen = parts.seen
-                            common, envelope = parts.scratch, parts.envelope
+                            common = parts.start
                             silent, alerting = learned
                     else:
-                        message = common
+                        start = common
+                    notification: Any = push.notification
+                    shape = alerting
+                    if notification is None:
+                        shape, end = silent, _END
+                    elif notification is repeated or notification == repeated:
+                        if shown is None:
+                            shown = _ALERT_END % _dumps(plain)
+                            self._repeated = repeated, plain, shown
+                        end = shown
+                    else:
+                        checked = self._checked_notification(notification)
+                        end = _ALERT_END % _dumps(checked)
+                        if not replaced and type(checked) is dict:
+                            replaced, plain, shown = True, checked.copy(), None
+                            repeated = plain if checked is notification else notification
+                            self._repeated = repeated, plain, shown
+                    if learned is not None:
+                        shape = learned.silent if notification is None else learned.alerting
+                        learned = None
                     token = push.token
                     if push.topic is not None or push.condition is not None:
-                        message = _without_token(message)
-                        _topic_or_condition(push, message)
-                        token = ""
+                        name, target = _topic_or_condition(push)
+                        start = start.removesuffix(TOKEN) + b'"%b":"' % name.encode()
+                        token, shape = "", UNPROVING
                     elif push.fid is not None:
                         if token is not None:
                             check_one_target(push)
-                        message = _without_token(message)
-                        message["fid"] = fid = push.fid
+                        fid = push.fid
                         if type(fid) is not str or not _fid(fid):
                             check_token(fid, "fid")
-                        token = ""
+                        start = start.removesuffix(TOKEN) + b'"fid":"'
+                        token, target = "", _dumps(fid)[1:-1]
                     elif token is None:
                         check_one_target(push)
                     else:
                         if len(token) < 23 or (token[22] != ":" and token[11] != ":"):
                             # Another form than that of today's tokens and of the first ones.
                             check_token(token)
-                        message["token"] = token
+                        target = token.encode()  # if it needs escapes it is taken out below
                     data = push.data
-                    if data is not None:
+                    if data is None:
+                        body = _join((start, target, b'"', end))
+                    else:
                         if type(data) is not dict:
                             data = self._checked_data(data)
                         for key in data:
                             if key not in keys or type(data[key]) is not str:
                                 data = self._checked_data(data)
                                 break
-                        message["data"] = data
-                    elif "data" in message:
-                        del message["data"]
-                    notification: Any = push.notification
-                    shape = alerting
-                    if notification is None:
-                        shape = silent
-                        if "notification" in message:
-                            del message["notification"]
-                    elif notification is repeated or notification == repeated:
-                        if fragment is None:
-                            fragment = orjson.Fragment(_dumps(plain))
-                            self._repeated = repeated, plain, fragment
-                        message["notification"] = fragment
-                    else:
-                        message["notification"] = checked = self._checked_notification(notification)
-                        if not replaced and type(checked) is dict:
-                            replaced, plain, fragment = True, checked.copy(), None
-                            repeated = plain if checked is notification else notification
-                            self._repeated = repeated, plain, fragment
+                        body = _join((start, target, b'","data":', _dumps(data), end))
                     if push.validate_only is not False:
-                        body = _dry_run(push, message)
-                        shape, learned = UNPROVING, None
-                    elif message is common:
-                        body = _dumps(envelope)
-                    else:
-                        body = _dumps({"message": message})
-                        if learned is not None:
-                            shape = learned.silent if notification is None else learned.alerting
-                            learned = None
-                        if not token and push.fid is None:
-                            shape = UNPROVING
+                        body, shape = _dry_run(push, body), UNPROVING
                     if len(body) > TOPIC_LIMIT:  # with it all keys and values that count
                         _check_size(push, token, body)
                     exchange = Exchange()
@@ -315,28 +311,22 @@ def _check_legacy_field(name: str, value: Any) -> None:
         check_legacy({name: value.to_dict() if isinstance(value, LegacyNotification) else plain(value)})
 
 
-def _without_token(message: dict[str, Any]) -> dict[str, Any]:
-    """A copy of a message, for another target than the message before."""
-    copy = message.copy()
-    copy.pop("token", None)
-    return copy
-
-
-def _topic_or_condition(push: Message, message: dict[str, Any]) -> None:
-    """Put the topic or the condition into `message`."""
+def _topic_or_condition(push: Message) -> tuple[str, bytes]:
+    """Which of both it is, and its text in the body."""
     name = check_one_target(push)
-    target = message[name] = getattr(push, name)
+    target = getattr(push, name)
     if name == "topic":
         check_topic(target)
     else:
         check_condition(target)
+    return name, _dumps(target)[1:-1]
 
 
-def _dry_run(push: Message, message: dict[str, Any]) -> bytes:
+def _dry_run(push: Message, body: bytes) -> bytes:
     """The body of a message that is only checked by Google. Raises `FieldError` for another `validate_only`."""
     if push.validate_only is not True:
         raise FieldError(f"validate_only must be true or false, not {kind_of(push.validate_only)}")
-    return _dumps({"validate_only": True, "message": message})
+    return b'{"validate_only":true,' + body[1:]
 
 
 def _check_size(push: Message, token: str | None, body: bytes) -> None:

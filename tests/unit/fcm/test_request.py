@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Iterator
+from itertools import product
 from types import MappingProxyType
 from typing import Any
 
@@ -279,7 +280,7 @@ def test_a_notification_of_another_mapping_may_change_in_place(kind: Any) -> Non
 
 
 def test_messages_sent_alone_one_after_another_have_nothing_of_those_before() -> None:
-    """A builder keeps a scratch dict and a notification from one call to the next."""
+    """A builder keeps the start and the end of bodies from one call to the next."""
     builder = requests()
     notification = {"title": "a"}
     pushes = [
@@ -298,6 +299,34 @@ def test_messages_sent_alone_one_after_another_have_nothing_of_those_before() ->
     for title in ("b", "b", "a"):
         notification["title"] = title
         assert sent(to(notification=notification), builder)["message"]["notification"] == {"title": title}
+
+
+def test_a_body_is_the_json_of_its_message_whatever_it_has() -> None:
+    """Bodies are joined from pieces, in a burst of other messages as well as alone."""
+    targets: list[dict[str, Any]] = [
+        {"token": TOKEN},
+        {"topic": "news"},
+        {"condition": "'a' in topics"},
+        {"fid": FID},
+    ]
+    parts: list[dict[str, Any]] = [
+        {},
+        {"android": {"priority": "HIGH"}},
+        {"apns": {"payload": {"aps": {"alert": "é"}}}},
+    ]
+    notifications: list[Any] = [None, {"title": 'quoted "é"'}, FcmNotification(body="\\ \n")]
+    data: list[Any] = [None, {}, {"k": "v", 'quoted "é"': "\\"}]
+    pushes = [
+        Message(**target, **part, notification=notification, data=values, validate_only=validate_only)
+        for part, notification, target, values, validate_only in product(
+            parts, notifications, targets, data, (False, True)
+        )
+    ]
+    expected = [push.to_dict() for push in pushes]
+    exchanges: list[Exchange] = []
+    assert requests().build(pushes, Message, lambda finished: None, 10.0, exchanges, []) is END
+    assert [orjson.loads(exchange.body) for exchange in exchanges] == expected
+    assert [sent(push) for push in pushes] == expected
 
 
 def test_numbers_that_are_equal_to_python_are_not_the_same() -> None:
