@@ -401,6 +401,17 @@ def test_a_token_with_something_in_front_is_not_sent(token: str, count: int) -> 
     assert [result.verdict.value for result in rejected] == ["INVALID"]
 
 
-@pytest.mark.parametrize("data", ["", b"", "ab", b"ab", ["ab c"], 5, dict])
-def test_data_is_an_object(data: Any) -> None:
-    assert refused(to(data=data)) == f"data must be an object, not {type(data).__name__}"
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        ("", "a string"),
+        (b"", "bytes"),
+        ("ab", "a string"),
+        (b"ab", "bytes"),
+        (["ab c"], "a list"),
+        (5, "a number"),
+        (dict, "type"),
+    ],
+)
+def test_data_is_an_object(data: Any, kind: str) -> None:
+    assert refused(to(data=data)) == f"data must be an object, not {kind}"
