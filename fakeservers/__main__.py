@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Ctrl-C ends the command without a traceback until it has a loop with handlers.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import argparse
 import asyncio
 import gc
 import os
-import signal
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
@@ -55,6 +60,8 @@ TOKEN_LENGTH = (16, 200)
 """Characters of a control port's token."""
 OTHER_FILES = 256
 """Files besides connections that push."""
+LEAST_FILES = 64
+"""Files without which the fakes do not start: the event loop's library aborts a process that cannot open its own."""
 GC_THRESHOLD = 100_000
 """Allocations between two collections: requests make no cycles, so looking for them is a tenth of the work lost."""
 
@@ -67,8 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the fake servers until SIGTERM or SIGINT; the exit code is 0 then, 2 when one could not start."""
     occupy_closed()
     options = parser().parse_args(arguments)
-    _allow_files(len(options.services) * options.max_connections + OTHER_FILES)
     try:
+        _allow_files(len(options.services) * options.max_connections + OTHER_FILES)
         _attempt("", lambda: check_ports(options))
         if options.processes > 1:
             return _run_many(options)
@@ -256,6 +263,11 @@ def _allow_files(number: int) -> None:
     most = number if hard == resource.RLIM_INFINITY else min(number, hard)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if most < LEAST_FILES:
+        raise UsageError(
+            f"only {most} files may be open, and at least {LEAST_FILES} are needed; "
+            "raise the limit, for example with ulimit -n 1024"
+        )
     if most < number:
         print(f"fakeservers: no more than {most} files may be open, connections included", file=sys.stderr)
 
