@@ -426,6 +426,11 @@ def test_an_error_may_have_32_details(others: int, verdict: Verdict) -> None:
     assert read_error(404, content).verdict is verdict
 
 
+@pytest.mark.parametrize(("status", "verdict"), [(403, Verdict.THROTTLED), (503, Verdict.UNAVAILABLE)])
+def test_a_quota_is_one_with_any_status_of_the_same_hundreds(status: int, verdict: Verdict) -> None:
+    assert lookup("fcm", status, "QUOTA_EXCEEDED").verdict is verdict
+
+
 @pytest.mark.parametrize("status", range(399, 600))
 def test_unregistered_drops_a_token_with_404_alone(status: int) -> None:
     failure = read_error(status, body(status, "NOT_FOUND", "", fcm("UNREGISTERED")))
