@@ -58,7 +58,10 @@ class Connection(SendBuffer):
             start = position + 9
             position = start + (word >> 8)
             if word > _LONGEST:
-                self._fail(frames.FRAME_SIZE_ERROR, "the server sent a frame above the size limit")
+                if self.state is ConnectionState.WAITING and word & 0xFF != frames.SETTINGS:
+                    self._fail(frames.PROTOCOL_ERROR, frames.NOT_SETTINGS)  # letters are large lengths
+                else:
+                    self._fail(frames.FRAME_SIZE_ERROR, "the server sent a frame above the size limit")
                 return
             if position > end:
                 position = start - 9
@@ -130,9 +133,7 @@ class Connection(SendBuffer):
         if self._reader.pending and kind != frames.CONTINUATION:
             self._fail(frames.PROTOCOL_ERROR, "a header block was interrupted by another frame")
         elif self.state is ConnectionState.WAITING and (kind != frames.SETTINGS or flags & frames.ACK):
-            self._fail(
-                frames.PROTOCOL_ERROR, "the server's first frame is not SETTINGS; does it speak HTTP/2?"
-            )
+            self._fail(frames.PROTOCOL_ERROR, frames.NOT_SETTINGS)
         else:
             handler = _HANDLERS.get(kind)
             if handler is not None:  # section 4.1: frames of unknown types are ignored

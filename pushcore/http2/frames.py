@@ -13,6 +13,9 @@ from typing import Final
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What a client sends first (RFC 9113, section 3.4)."""
 
+NOT_SETTINGS: Final = "the server's first frame is not SETTINGS; does it speak HTTP/2?"
+"""What is said of a server that does not begin with SETTINGS (section 3.4)."""
+
 HEAD: Final = Struct(">IBI")
 """The nine bytes before each payload as three numbers: length << 8 | type, flags, stream id.
 

@@ -149,9 +149,7 @@ class ReferenceConnection(Streams):
             # h2 does not check that the first frame is SETTINGS (RFC 9113, section 3.4).
             self._start = (self._start + data)[:9]
             if len(self._start) >= 4 and (self._start[3] != frames.SETTINGS or self._start[4:5] == b"\x01"):
-                self._fail(
-                    frames.PROTOCOL_ERROR, "the server's first frame is not SETTINGS; does it speak HTTP/2?"
-                )
+                self._fail(frames.PROTOCOL_ERROR, frames.NOT_SETTINGS)
                 return
         # Frame by frame, because GOAWAY is read here: after one, h2 allows nothing, not even the responses that
         # RFC 9113, section 6.8 allows the peer to finish.

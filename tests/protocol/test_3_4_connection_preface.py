@@ -65,9 +65,10 @@ def test_servers_first_frame_must_be_settings(dial: Dial, first: bytes) -> None:
 
 @pytest.mark.parametrize("text", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x15\x03\x01\x00\x02\x02\x46" * 3])
 def test_a_server_of_another_protocol(dial: Dial, text: bytes) -> None:
-    """What is no SETTINGS frame ends the connection: as too large a frame, or as an invalid preface."""
+    """What is no SETTINGS frame ends the connection and is named, though its letters are a large length, too."""
     client = dial(started=False).feed(text)
-    assert client.state is ConnectionState.CLOSED
+    client.check_broken(h.PROTOCOL_ERROR)
+    assert "does it speak HTTP/2?" in str(client.connection.error)
     assert not client.refused
     assert not client.finished
 
