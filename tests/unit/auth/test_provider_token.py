@@ -375,10 +375,10 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(ConfigurationError, match=r"cannot be read \(Is a directory"):
         ApnsKey.from_file(str(tmp_path), key_id=KEY_ID, team_id=TEAM_ID)
 
-    def denied(path: Path) -> bytes:
-        raise PermissionError(13, "Permission denied", str(path))
+    def denied(path: str, flags: int) -> int:
+        raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr(Path, "read_bytes", denied)  # for root no file is unreadable
+    monkeypatch.setattr("os.open", denied)  # for root no file is unreadable
     with pytest.raises(ConfigurationError, match=r"cannot be read \(Permission denied"):
         ApnsKey.from_file(tmp_path / "AuthKey.p8", key_id=KEY_ID, team_id=TEAM_ID)
 

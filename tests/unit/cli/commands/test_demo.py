@@ -86,7 +86,7 @@ def test_when_every_row_came_back_as_planted_it_says_so_and_leaves_nothing(
     status, out, error = run("demo", "--devices", "200")
     assert status == 0
     lines = out.splitlines()
-    assert lines[0].split() == ["device", "verdict", "planted", "came", "back"]
+    assert lines[0].split() == ["device", "verdict", "rows", "as", "expected"]
     assert len(lines) == len(kinds()) + 2
     assert "<--" not in out
     assert lines[-1].startswith("all 200 rows have the expected result (")
