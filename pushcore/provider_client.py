@@ -49,6 +49,7 @@ class ProviderClient(Generic[P]):
 
         Raises:
             ClosedError: it is open already.
+            EventLoopError: it is open on another event loop, or on one that has ended: then close it first.
             ConfigurationError: `connections` is more than `max_connections`.
             TransportError: why one of the connections cannot be opened; the client is closed then.
         """
@@ -244,8 +245,10 @@ class Dispatcher(ABC, Generic[P]):
 
         Raises:
             ClosedError: it is open already.
+            EventLoopError: it is open on another event loop, or on one that has ended.
         """
         if self._pools:
+            self.check_loop()
             raise ClosedError("this client is open already")
         self._loop = asyncio.get_running_loop()
         self._pool = self._connect_to(self.origin)
@@ -281,6 +284,10 @@ class Dispatcher(ABC, Generic[P]):
 
     def other_loop(self) -> EventLoopError:
         """The error of a call on another event loop than the client's."""
+        if not self._loop.is_running():
+            return EventLoopError(
+                f"the event loop that this {self.provider} client was opened on has ended: close the client, then open it again"
+            )
         return EventLoopError(
             f"this {self.provider} client was opened on another event loop: give each loop a client of its own, or use "
             "asyncio.run_coroutine_threadsafe"

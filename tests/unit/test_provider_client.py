@@ -163,7 +163,7 @@ async def test_another_event_loop_is_refused_before_anything_is_queued() -> None
     async with PlainClient() as client:
         dispatcher = client._dispatcher
         own, dispatcher._loop = dispatcher._loop, loop
-        for use in (lambda: client.send(ScriptedPush(1)), client.close):
+        for use in (lambda: client.send(ScriptedPush(1)), client.open, client.close):
             monkey = pytest.MonkeyPatch()
             monkey.setattr(loop, "is_running", lambda: True)
             with pytest.raises(EventLoopError, match="test client was opened on another event loop"):
@@ -178,6 +178,21 @@ async def test_another_event_loop_is_refused_before_anything_is_queued() -> None
         dispatcher.check_loop()
     PlainClient()._dispatcher.check_loop()  # it is nobody's yet
     loop.close()
+
+
+def test_a_client_whose_event_loop_has_ended_is_closed_and_opened_again() -> None:
+    client = PlainClient()
+    asyncio.run(client.open())
+
+    async def use() -> None:
+        for refused in (lambda: client.send(ScriptedPush(1)), client.open):
+            with pytest.raises(EventLoopError, match="has ended: close the client, then open it again"):
+                await refused()
+        await client.close()
+        async with client:
+            assert client.opened
+
+    asyncio.run(use())
 
 
 def test_an_accepted_push_knows_its_id_when_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
