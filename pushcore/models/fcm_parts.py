@@ -12,6 +12,7 @@ firebase.google.com/docs/reference/fcm.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -330,7 +331,7 @@ def plain(value: Any, *, duration: bool = False) -> Any:
     if isinstance(value, _TYPED):
         return value.to_dict()
     if isinstance(value, int | float):
-        return seconds(value) if duration else value
+        return seconds(value) if duration and math.isfinite(value) else value
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, timedelta):

@@ -142,6 +142,7 @@ def test_numbers_that_json_does_not_have(number: float) -> None:
         ({"apns": {"payload": {"aps": {}, "n": number}}}, "apns.payload.n"),
         ({"apns": ApnsConfig(payload=Aps("Hi", custom={"n": [number]}))}, "apns.payload.n[0]"),
         ({"webpush": {"notification": {"badge": number}}}, "webpush.notification.badge"),
+        ({"android": AndroidConfig(ttl=number)}, "android.ttl"),
     ):
         assert refused(to(**fields_)).startswith(f"{where} is {number}, a number that JSON does not have")
     assert "message.data.n is" in legacy_refused(to="t", data={"n": number})
