@@ -168,7 +168,10 @@ def test_files_that_hold_nothing(content: bytes, words: str, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("text", "where"),
     [
-        ('{\n "type": "service_account",\n}', r"line 3 column 1"),
+        (
+            '{\n "type": "service_account",\n}',
+            r"line (3 column 1|2 column 27)",
+        ),  # from Python 3.13 on, the comma's place
         ('{"type": "service_account"', r"line 1 column 27"),
         ('{"private_key": "-----BEGIN PRIVATE KEY-----\\nMIIEvQ",,}', r"line 1 column 55"),
     ],

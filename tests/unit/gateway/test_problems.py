@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 import orjson
 import pytest
 
@@ -14,7 +16,7 @@ def test_a_problem_is_a_response_as_rfc_9457_has_it() -> None:
     assert response.headers["content-type"] == "application/problem+json"
     assert orjson.loads(bytes(response.body)) == {
         "type": "urn:pushcore:problem:too-large",
-        "title": "Request Entity Too Large",
+        "title": HTTPStatus(413).phrase,  # RFC 9110's from Python 3.13 on
         "status": 413,
         "detail": "it is too large",
         "limit": 5,

@@ -221,10 +221,17 @@ def test_contents_that_are_nested_deeply_are_not_compared() -> None:
     def deep() -> Any:
         return orjson.loads(b"[" * 1020 + b"]" * 1020)
 
+    class TooDeep:
+        def __eq__(self, other: object) -> bool:
+            raise RecursionError
+
+        __hash__ = None  # type: ignore[assignment]
+
     assert dialect.equal([deep()[0]], [[]]) is False
-    assert dialect.equal(deep(), deep()) is False
+    assert dialect.equal(TooDeep(), deep()) is False
+    compared = dialect.equal(deep()[0], deep()[0])  # how deep Python compares depends on its version
     plan = planned([{"to": IOS, "data": {"a": deep()[0]}}, {"to": IOS, "data": {"a": deep()[0]}}])
-    assert len(plan.devices) == 2
+    assert len(plan.devices) == (1 if compared else 2)
 
 
 @pytest.mark.parametrize(
