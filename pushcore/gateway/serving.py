@@ -115,6 +115,7 @@ class TimedProtocol(HttpToolsProtocol):
 
     _slow: asyncio.TimerHandle | None = None
     _in_headers = False
+    _completed = False
     _size = 0
     _trailers = _Dropped()
 
@@ -130,9 +131,11 @@ class TimedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`. Most headers come whole, and need no timer."""
+        self._completed = False
         super().data_received(data)
         if self._in_headers:
-            self._size += len(data)
+            if not self._completed:  # else some of it is the body of the request before
+                self._size += len(data)
             if self._size > MOST_HEADERS and not self.transport.is_closing():
                 self.transport.write(_TOO_LARGE)
                 self.transport.close()
@@ -156,6 +159,7 @@ class TimedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Called when a request's body has come."""
+        self._completed = True
         self.scope[COMPLETE] = True  # type: ignore[typeddict-unknown-key]
         super().on_message_complete()
 

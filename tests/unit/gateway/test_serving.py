@@ -148,6 +148,18 @@ def test_headers_that_come_at_once_and_the_bodies_behind_them_have_their_own_lim
     assert connected(work).written.count(b"HTTP/1.1 200 OK") == 4
 
 
+def test_the_body_before_the_beginning_of_a_request_is_not_counted_as_its_headers() -> None:
+    async def work(protocol: TimedProtocol, transport: ClientTransport) -> None:
+        body = b"b" * (MOST_HEADERS + 1)
+        protocol.data_received(b"POST / HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % len(body))
+        protocol.data_received(body + WHOLE[:-2])
+        assert not transport.closed
+        protocol.data_received(b"\r\n")
+        await asyncio.sleep(0.1)
+
+    assert connected(work).written.count(b"HTTP/1.1 200 OK") == 2
+
+
 def test_the_fields_of_a_trailer_are_no_headers() -> None:
     async def work(protocol: TimedProtocol, transport: ClientTransport) -> None:
         protocol.data_received(
