@@ -33,7 +33,7 @@ _UNKNOWN = "unrecognized arguments: "
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors repeat no secret that was given for some value, such as a certificate for its name."""
+    """A parser whose errors do not repeat a secret, such as a certificate that was given in place of its file name."""
 
     def error(self, message: str) -> NoReturn:
         start, unknown, rest = message.partition(_UNKNOWN)

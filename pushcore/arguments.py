@@ -52,12 +52,12 @@ _JSON_KINDS: Final = {
 
 
 def json_kind(value: object) -> str:
-    """The kind of a value that came from JSON, in JSON's words, for its user may know no Python; of all other values the class."""
+    """The kind of a value that came from JSON, in JSON's words: its user may not know Python. For other values, the name of the class."""
     return _JSON_KINDS.get(type(value)) or kind(value)
 
 
 def json_shown(value: object) -> str:
-    """A value that came from JSON for an error message: plain values as JSON writes them, of lists and objects the kind."""
+    """A value that came from JSON, for an error message: lists and objects by their kind, other values as JSON writes them."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return json_kind(value) if value is None or isinstance(value, list | dict) else shown(value)

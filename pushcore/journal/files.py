@@ -1,4 +1,4 @@
-"""The files of an open journal beside SQLite: whether other processes have changed them, and when their content is on the disk.
+"""The files of an open journal: whether other processes have changed them, and when their content is on the disk.
 
     campaign.db       the journal; SQLite writes it now and then
     campaign.db-wal   the log with the newest commits
@@ -58,7 +58,11 @@ class JournalFiles:
         return os.read(self._log, size)
 
     def check(self) -> None:
-        """Whether journal and log have their names, sizes and beginnings: otherwise no run could go on after a kill. Raises `JournalError`."""
+        """Check names and sizes of journal and log, and where the log begins.
+
+        Raises:
+            JournalError: another process has changed one of them, so that no run could continue after a kill.
+        """
         size = self._size_now()
         if size is None or not os.path.exists(f"{self.path}-wal"):
             raise JournalError(f"{self.path} was removed or renamed while it was written")
@@ -119,7 +123,7 @@ class JournalFiles:
         self._log_size, self._log_head, self._cut = 0, self._read_log(0, _HEAD), False
 
     def remove_log(self) -> None:
-        """Remove log and index, which SQLite would take for those of another journal that has the name by now."""
+        """Remove log and index: SQLite would use them for the other journal that has the name now."""
         log = f"{self.path}-wal"
         if self._log is not None and identity(log) == _identity(os.fstat(self._log)):
             for name in (log, f"{self.path}-shm"):

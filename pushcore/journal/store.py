@@ -146,8 +146,8 @@ class JournalStore:
         )
 
     def move_log(self) -> None:
-        """Write what is in the log into the file, so that the log begins again: a journal whose log is lost later has the commits so far,
-        and on a full disk the next commit needs no more room."""
+        """Copy the commits from the log into the file. They are safe if the log is lost later, and on a full disk the next commit can use
+        the space of the log."""
         with _explained(self.path):
             if self._sql.in_transaction:
                 self._sql.execute("rollback")
@@ -375,7 +375,7 @@ class JournalStore:
     # --- files that other processes change meanwhile ----------------------------------------------------------------------
 
     def check_there(self) -> None:
-        """Whether the files are as they were left."""
+        """Check the files. Raises `JournalError` if another process has changed them."""
         self._files.check()
 
     def refresh(self) -> None:
@@ -387,10 +387,10 @@ class JournalStore:
             self._sql.execute("begin immediate")
 
     def restore(self, run: RunRecord) -> tuple[RunRecord, str] | None:
-        """If other processes have changed the files: make of them what is possible.
+        """If other processes have changed the files, save what can be saved.
 
-        A file that was removed, renamed or replaced, which is still open, is written again. Where another file has its name by now, the
-        new one has `SAVED` behind it. If its directory is gone, too, it is made again. Of a log that was truncated or overwritten, the
+        A file that was removed, renamed or replaced, which is still open, is written again. If another file has its name, the
+        new one has the same name and `SAVED`. A directory that is gone is made again. Of a log that was truncated or overwritten, the
         commits before that point are left; rows that they do not have are in doubt.
 
         Args:

@@ -75,6 +75,41 @@ async def test_curl_by_the_providers_own_names(way: str, tmp_path: Path) -> None
         assert proxy.tunnels == (len(requests) if way == "proxy" else 0)
 
 
+NO_AUTHORITY = (
+    *(
+        b"nowhere",
+        b"a:b",
+        b"x:99999999999",
+        b"api.push.apple.com:0",
+        b"api.push.apple.com:70000",
+        b"a:-1",
+        b":443",
+    ),
+    *(
+        b"api.push.apple.com:",
+        b"api.push.apple.com:4\xb23",
+        b"u:p@api.push.apple.com:443",
+        b"\x1b[31mevil:443",
+    ),
+    *(
+        b"https://api.push.apple.com:443",
+        b"api.push.apple.com/x:443",
+        b"::1:443",
+        b"",
+        b" api.push.apple.com:443",
+    ),
+)
+OTHER_HOSTS = (b"[::1]", b"[2620:149:208::1]", b"17.188.1.1", b"apple.com.example", b"a" * 15_000)
+REFUSED_HEADS = (
+    *((b"CONNECT %b HTTP/1.1\r\n\r\n" % authority, b" 400 ") for authority in NO_AUTHORITY),
+    *((b"CONNECT %b:443 HTTP/1.0\r\n\r\n" % host, b" 502 ") for host in OTHER_HOSTS),
+    *((b"%b / HTTP/1.1\r\n\r\n" % method, b" 405 ") for method in (b"GET", b"HEAD", b"connect", b"PRI")),
+    (b"x" * 20_000 + b"\r\n\r\n", b""),
+    (b"CONNECT api.push.apple.com:443 HTTP/1.1\r\n" + b"x: y\r\n" * 10_000, b""),
+)
+"""What the proxy refuses, and the status that the answer has."""
+
+
 async def test_what_the_proxy_does_not_take(tmp_path: Path) -> None:
     async with both(tmp_path) as (apns, _, proxy):
         for url, code_text, sentence in (
@@ -85,41 +120,7 @@ async def test_what_the_proxy_does_not_take(tmp_path: Path) -> None:
             assert code_text in output, (code, output)
             assert url.startswith("https") or sentence in output
         port = int(proxy.url.rpartition(":")[2])
-        for head, status in (
-            (b"CONNECT nowhere HTTP/1.1\r\n\r\n", b" 400 "),
-            (b"CONNECT a:b HTTP/1.1\r\n\r\n", b" 400 "),
-            *(
-                (b"CONNECT %b HTTP/1.1\r\n\r\n" % authority, b" 400 ")
-                for authority in (
-                    *(
-                        b"x:99999999999",
-                        b"api.push.apple.com:0",
-                        b"api.push.apple.com:70000",
-                        b"a:-1",
-                        b":443",
-                    ),
-                    *(b"api.push.apple.com:", b"api.push.apple.com:4\xb23", b"u:p@api.push.apple.com:443"),
-                    *(b"https://api.push.apple.com:443", b"api.push.apple.com/x:443", b"\x1b[31mevil:443"),
-                    *(b"::1:443", b"", b" api.push.apple.com:443"),
-                )
-            ),
-            *(
-                (b"CONNECT %b:443 HTTP/1.0\r\n\r\n" % host, b" 502 ")
-                for host in (
-                    b"[::1]",
-                    b"[2620:149:208::1]",
-                    b"17.188.1.1",
-                    b"apple.com.example",
-                    b"a" * 15_000,
-                )
-            ),
-            *(
-                (method + b" / HTTP/1.1\r\n\r\n", b" 405 ")
-                for method in (b"GET", b"HEAD", b"connect", b"PRI")
-            ),
-            (b"x" * 20_000 + b"\r\n\r\n", b""),
-            (b"CONNECT api.push.apple.com:443 HTTP/1.1\r\n" + b"x: y\r\n" * 10_000, b""),
-        ):
+        for head, status in REFUSED_HEADS:
             async with asyncio.timeout(DEADLINE):
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
                 writer.write(head)

@@ -158,7 +158,7 @@ class JournalPlan:
     def gather(self) -> str:
         """The path of the campaign's first journal after the run.
 
-        If another file has the name of a journal by now, its process has saved the journal under another name. Then all of them are
+        If another file has the name of a journal, its process has saved the journal under another name. Then all of them are
         moved to the names of a campaign with the first journal `path` and `SAVED`.
 
         Raises:
