@@ -19,7 +19,9 @@ from .shapes import AcceptedShapes, MessageShape
 
 _WRONG: Final = (FieldError, AttributeError, TypeError, ValueError)
 
-_dumps = orjson.dumps
+_END: Final = b'"' + TAIL
+
+_join = b"".join
 
 
 def build_rendered(
@@ -71,13 +73,13 @@ def build_rendered(
                 if push.fid is None and type(token) is str:
                     if len(token) < 23 or (token[22] != ":" and token[11] != ":"):
                         check_token(token)
-                    target = _dumps(token)
+                    # If it needs escapes it is taken out below.
+                    body = _join((push.json, b'"', token.encode(), _END))
                 else:
                     name = check_one_target(push, ("token", "fid"))
                     check_token(getattr(push, name), name)
-                    target = _dumps(getattr(push, name))
+                    body = push.json + orjson.dumps(getattr(push, name)) + TAIL
                     token = ""
-                body = push.json + target + TAIL
                 if len(body) > LIMIT:  # with it all keys and values that count
                     check_size(orjson.loads(body)["message"], LIMIT)
             except (
