@@ -1,7 +1,7 @@
 """Header blocks of responses: put together from their frames, and decoded no further than needed.
 
 We announce a header table of 0, so that each block stands for itself: its status is read from its first bytes and
-the rest is decoded only on demand. A peer that obeys begins its first block with a size update to 0 (RFC 7541,
+the rest is decoded only on demand, so its other fields are not checked. A peer that obeys begins its first block with a size update to 0 (RFC 7541,
 section 4.2). A peer that does not uses the default table, and all its blocks are decoded as they arrive.
 """
 
@@ -13,7 +13,7 @@ import hpack
 
 from .exchange import MAX_HEADER_LIST
 from .headers import Field
-from .response_headers import plain_fields, read_status
+from .response_headers import decode_block, plain_fields, read_status
 
 MAX_CONTINUATIONS: Final = 8  # as nghttp2 since CVE-2024-28182; one is rare enough
 MAX_BLOCK: Final = 64 * 1024  # bytes of one compressed header block over all its frames
@@ -61,6 +61,9 @@ class HeaderBlockReader:
     def read(self) -> tuple[int, bytes | list[Field]]:
         """The status (0 if there is none) and the header block: bytes, or fields if it had to be decoded.
 
+        A block is decoded if it may depend on others, or does not begin with a status in one of the usual forms: then it
+        is one in another form, or trailers.
+
         Raises `hpack.HPACKError` if a block that must be decoded is malformed.
         """
         assert self._block is not None
@@ -70,14 +73,23 @@ class HeaderBlockReader:
             self._first = False
             if block[:1] != b"\x20":
                 self._decoder = hpack.Decoder(max_header_list_size=MAX_HEADER_LIST)
-        if self._decoder is None:
-            return read_status(block), block
-        fields = plain_fields(self._decoder.decode(block, raw=True))
-        return _status_of(fields), fields
+        if self._decoder is not None:
+            fields = plain_fields(self._decoder.decode(block, raw=True))
+        elif status := read_status(block):
+            return status, block
+        else:
+            fields = decode_block(block, MAX_HEADER_LIST)
+        return status_of(fields), fields
 
 
-def _status_of(fields: list[Field]) -> int:
+def status_of(fields: list[Field]) -> int:
+    """The status of a decoded header block; 0 if its first field is none that HTTP has."""
     name, value = fields[0] if fields else (b"", b"")
     if name != b":status" or len(value) != 3 or not value.isdigit():
         return 0
     return int(value) if 100 <= int(value) < 600 else 0  # RFC 9110, section 15
+
+
+def holds_pseudo_fields(block: bytes | list[Field]) -> bool:
+    """Whether a header block that `HeaderBlockReader.read` returned cannot be trailers (RFC 9113, section 8.1)."""
+    return isinstance(block, bytes) or any(name.startswith(b":") for name, _ in block)

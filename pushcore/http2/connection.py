@@ -15,7 +15,7 @@ import hpack
 
 from ..errors import ProtocolError, ResponseTooLarge
 from . import frames
-from .blocks import HeaderBlockReader
+from .blocks import HeaderBlockReader, holds_pseudo_fields
 from .frames import DATA, DEFAULT_FRAME_SIZE, HEAD, HEADERS
 from .outgoing import SendBuffer
 from .response_headers import STATUS_BY_BYTE, read_status
@@ -145,7 +145,9 @@ class Connection(SendBuffer):
             return True
         if not stream_id & 1 or stream_id >= self.next_id:
             self._fail(frames.PROTOCOL_ERROR, "the server sent a frame on a stream that was never opened")
-        elif stream_id not in self._cancelled:
+        elif (
+            stream_id <= self._last_allowed and stream_id not in self._cancelled
+        ):  # above, GOAWAY has refused it
             self._fail(frames.STREAM_CLOSED, "the server sent a frame on a stream that it had ended")
         return False
 
@@ -228,13 +230,15 @@ class Connection(SendBuffer):
             if end_stream:
                 self._complete(stream_id)
         elif exchange.status:
-            # Trailers (section 8.1): we need none of them, but they must end the stream.
-            if end_stream:
-                self._complete(stream_id)
-            else:
+            # Trailers (section 8.1): we need none of them, but they must end the stream, without pseudo-header fields.
+            if not end_stream:
                 self._stream_error(
                     stream_id, frames.PROTOCOL_ERROR, "a second header block that does not end the response"
                 )
+            elif holds_pseudo_fields(block):
+                self._stream_error(stream_id, frames.PROTOCOL_ERROR, frames.PSEUDO_IN_TRAILERS)
+            else:
+                self._complete(stream_id)
         elif 100 <= status < 200:
             if end_stream:
                 self._stream_error(stream_id, frames.PROTOCOL_ERROR, "an interim response ended the stream")

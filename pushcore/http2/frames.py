@@ -24,6 +24,11 @@ Reading the 24-bit length and the type as one 32-bit word costs one `unpack` and
 HEAD_SIZE: Final = 9
 STREAM_MASK: Final = 0x7FFF_FFFF  # the first bit of a stream id is reserved and ignored (section 4.1)
 
+PSEUDO_IN_TRAILERS: Final = (
+    "the trailers of a response hold a pseudo-header field, as a second response would"
+)
+"""What is said of a stream whose second header block is no trailers (section 8.1)."""
+
 # Types (section 6)
 DATA: Final = 0x0
 HEADERS: Final = 0x1

@@ -18,12 +18,15 @@ import h2.settings
 
 from ..errors import HeaderListTooLarge, ProtocolError, ResponseTooLarge
 from . import frames
+from .blocks import holds_pseudo_fields, status_of
 from .exchange import MAX_HEADER_LIST, Exchange
 from .headers import DEFAULT_TABLE_SIZE, list_size
 from .response_headers import plain_fields
 from .streams import GHOST, ConnectionState, Limits, Streams
 
-_CONFIG = h2.config.H2Configuration(client_side=True, header_encoding=None)
+# `Connection` does not decode the fields of a response, so neither engine checks them: both come to the same results.
+_CONFIG = h2.config.H2Configuration(client_side=True, header_encoding=None, validate_inbound_headers=False)
+_OF_STREAMS = (frames.HEADERS, frames.RST_STREAM)  # h2 does not check that their stream was ever opened
 
 
 class ReferenceConnection(Streams):
@@ -164,11 +167,15 @@ class ReferenceConnection(Streams):
                 return
             frame, self._rest = self._rest[:size], self._rest[size:]
             kind = word & 0xFF
+            stream_id &= frames.STREAM_MASK
+            if kind in _OF_STREAMS and (not stream_id & 1 or stream_id >= self.next_id):
+                self._fail(frames.PROTOCOL_ERROR, "the server sent a frame on a stream that was never opened")
+                return
             if kind in (frames.HEADERS, frames.CONTINUATION):
                 self._in_block = not flags & frames.END_HEADERS
             if self._in_block:
                 self._feed(frame)
-            elif kind == frames.GOAWAY and not stream_id & frames.STREAM_MASK and word >> 8 >= 8:
+            elif kind == frames.GOAWAY and not stream_id and word >> 8 >= 8:
                 self._on_goaway(*frames.decode_goaway(frame[frames.HEAD_SIZE :]))
                 self._uploads = {key: sent for key, sent in self._uploads.items() if key in self.streams}
             elif kind <= frames.CONTINUATION:  # h2 would read ALTSVC, an unknown type for us
@@ -202,6 +209,8 @@ class ReferenceConnection(Streams):
                     self._upload(upload)
             case h2.events.ResponseReceived(headers=headers) if stream_id in self.streams:
                 self._on_response(stream_id, plain_fields(headers or []))
+            case h2.events.TrailersReceived(headers=headers) if stream_id in self.streams:
+                self._on_trailers(stream_id, plain_fields(headers or []))
             case h2.events.DataReceived():
                 self._on_data(event)
             case h2.events.StreamEnded() if stream_id in self.streams:
@@ -226,17 +235,22 @@ class ReferenceConnection(Streams):
 
     def _on_response(self, stream_id: int, fields: list[tuple[bytes, bytes]]) -> None:
         exchange = self.streams[stream_id]
-        status = dict(fields).get(b":status", b"")
+        status = status_of(fields)
         if exchange is GHOST:
             return
-        if len(status) == 3 and status.isdigit() and 100 <= int(status) < 600:
-            exchange.status = int(status)
+        if status:
+            exchange.status = status
             exchange.header_block = fields
         else:
-            self._send_reset(stream_id, frames.PROTOCOL_ERROR)
-            self._finish(
-                stream_id, ProtocolError(frames.PROTOCOL_ERROR, "a response whose status cannot be read")
-            )
+            self._stream_error(stream_id, "a response whose status cannot be read")
+
+    def _on_trailers(self, stream_id: int, fields: list[tuple[bytes, bytes]]) -> None:
+        if self.streams[stream_id] is not GHOST and holds_pseudo_fields(fields):
+            self._stream_error(stream_id, frames.PSEUDO_IN_TRAILERS)
+
+    def _stream_error(self, stream_id: int, message: str) -> None:
+        self._send_reset(stream_id, frames.PROTOCOL_ERROR)
+        self._finish(stream_id, ProtocolError(frames.PROTOCOL_ERROR, message))
 
     def _on_data(self, event: h2.events.DataReceived) -> None:
         stream_id = event.stream_id or 0

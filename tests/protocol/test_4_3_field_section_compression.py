@@ -5,10 +5,11 @@ from __future__ import annotations
 import hpack
 import pytest
 
-from pushcore.http2.exchange import header_of
+from pushcore.errors import ProtocolError
+from pushcore.http2.exchange import Exchange, header_of
 from pushcore.http2.streams import ConnectionState
 from tests.support import http2 as h
-from tests.support.http2 import Dial, UncheckedServer
+from tests.support.http2 import ClientHarness, Dial, UncheckedServer
 
 TAIL = ((b"apns-id", b"11111111-2222-3333-4444-555555555555"), (b"apns-expiration", b"0"))
 
@@ -173,18 +174,43 @@ def test_a_block_that_cannot_be_decoded(dial: Dial, block: bytes) -> None:
     assert client.finished == [exchange]
 
 
-@pytest.mark.parametrize("block", [b"\xbe", b"\x80", b"\x48\x83\xff", b"\x58\x01x", b""])
-def test_an_unreadable_status_of_a_stateless_peer_ends_its_stream(dial: Dial, block: bytes) -> None:
-    """After a table size of 0 blocks are read as far as the status; one without it ends its own stream.
-
-    python-hyper/h2 decodes all and ends the connection.
-    """
+def after_a_table_of_0(dial: Dial, block: bytes) -> tuple[ClientHarness, Exchange]:
+    """A client whose peer has shown that it obeys our table of 0, and the request that this block answers."""
     client = dial()
     client.feed(h.frame(h.HEADERS, 0x5, client.request().stream_id, b"\x20\x88"))
     exchange = client.request()
     client.sent()
     client.feed(h.frame(h.HEADERS, 0x5, exchange.stream_id, block))
-    client.check_stream_error(exchange, h.PROTOCOL_ERROR, reference_closes=h.PROTOCOL_ERROR)
+    return client, exchange
+
+
+@pytest.mark.parametrize("block", [b"\x58\x01x", b""])
+def test_an_unreadable_status_of_a_stateless_peer_ends_its_stream(dial: Dial, block: bytes) -> None:
+    client, exchange = after_a_table_of_0(dial, block)
+    assert client.finished[-1] is exchange
+    assert isinstance(exchange.error, ProtocolError)
+    client.check_alive()
+
+
+@pytest.mark.parametrize("block", [b"\xbe", b"\x80", b"\x48\x83\xff"])
+def test_a_block_of_a_stateless_peer_that_cannot_be_decoded(dial: Dial, block: bytes) -> None:
+    """Blocks are read as far as the status; one in which there is none is decoded."""
+    client, exchange = after_a_table_of_0(dial, block)
+    client.check_broken(h.COMPRESSION_ERROR, reference=h.PROTOCOL_ERROR)
+    assert client.finished[-1] is exchange
+
+
+@pytest.mark.parametrize("pattern", [b"\x00", b"\x10", b"\x40"], ids=["plain", "never", "incremental"])
+@pytest.mark.parametrize("name", [b"\x07:status", b"\x85\xb8\x84\x8d\x36\xa3"], ids=["raw", "huffman"])
+def test_the_name_of_status_may_be_a_literal(dial: Dial, pattern: bytes, name: bytes) -> None:
+    """An encoder need not use the static table (RFC 7541, section 6.2)."""
+    client, exchange = after_a_table_of_0(dial, pattern + name + b"\x03410\x00\x01x\x01y")
+    assert (exchange.status, exchange.error) == (410, None)
+    assert header_of(exchange.header_block, b"x") == "y"
+    interim, final = client.request(), client.request()
+    client.feed(h.frame(h.HEADERS, 0x4, interim.stream_id, pattern + name + b"\x03103"))
+    client.feed(h.frame(h.HEADERS, 0x5, final.stream_id, b"\x88"))
+    assert (interim.status, final.status) == (0, 200)
 
 
 def test_fields_are_decoded_only_when_asked_for(dial: Dial, wire: UncheckedServer) -> None:

@@ -34,6 +34,19 @@ def test_streams_above_the_last_are_refused(dial: Dial, wire: UncheckedServer, l
     assert client.connection.idle
 
 
+@pytest.mark.parametrize("body", [b"", b"x"])
+def test_frames_of_refused_streams_are_ignored(dial: Dial, wire: UncheckedServer, body: bytes) -> None:
+    """The server contradicts itself, but the responses to the requests that it has taken may follow."""
+    client = dial()
+    client.feed(wire.answer(client.request().stream_id))
+    taken, refused = client.request(), client.request()
+    client.feed(h.goaway(taken.stream_id))
+    client.feed(wire.answer(refused.stream_id, 200, body), wire.answer(taken.stream_id))
+    assert client.refused == [refused]
+    assert (taken.status, taken.error) == (200, None)
+    assert client.connection.idle
+
+
 def test_answers_that_are_half_here(dial: Dial, wire: UncheckedServer) -> None:
     client = dial()
     exchange = client.request()

@@ -35,17 +35,42 @@ def test_trailers(dial: Dial, body: bytes, table: int) -> None:
         assert (exchange.status, exchange.data, exchange.error) == (200, body, None)
 
 
-def test_trailers_that_look_like_a_status(dial: Dial, wire: UncheckedServer) -> None:
-    """Trailers must hold no pseudo-header fields; we do not look into them, h2 does (section 8.1)."""
-    client = dial()
-    exchange = client.request()
-    client.feed(wire.headers(1, (":status", "200"), flags=h.END_HEADERS), h.data(1, b"x", 0), b"")
+@pytest.mark.parametrize("body", [b"", b"x"])
+@pytest.mark.parametrize(
+    "block",
+    [b"\x88", b"\x8d", b"\x48\x03103", b"\x00\x01x\x01y\x88", b"\x04\x01/", b"\x00\x02:x\x01y"],
+    ids=["200", "404", "103", "200 behind a field", ":path", "an unknown one"],
+)
+@pytest.mark.parametrize("table", [0, 4096], ids=["stateless", "eager"])
+def test_a_second_response_is_no_trailers(dial: Dial, body: bytes, block: bytes, table: int) -> None:
+    """Trailers must hold no pseudo-header fields: of two statuses for one stream, none is believed (section 8.1)."""
+    client, wire = dial(), UncheckedServer(table)
+    client.feed(wire.answer(client.request().stream_id))
+    exchange, other = client.request(), client.request()
+    client.feed(wire.headers(exchange.stream_id, (":status", "200"), flags=h.END_HEADERS))
+    client.feed(*([h.data(exchange.stream_id, body, 0)] if body else []))
     client.sent()
-    client.feed(h.frame(h.HEADERS, 0x5, 1, b"\x8d"))
-    if client.fast:
-        assert (exchange.status, exchange.data, exchange.error) == (200, b"x", None)
-    else:
+    client.feed(h.frame(h.HEADERS, 0x5, exchange.stream_id, block))
+    assert client.finished[1] is exchange
+    assert isinstance(exchange.error, ProtocolError)
+    if client.fast or b"103" not in block:
+        client.feed(wire.answer(other.stream_id))
+        assert (other.status, other.error) == (200, None)
+    else:  # h2 makes it an error of the connection, as section 5.4.1 allows
         client.check_broken(h.PROTOCOL_ERROR)
+
+
+@pytest.mark.parametrize(
+    "field", [("Apns-Id", "1"), ("connection", "close"), (":status", "404"), ("x", "a\nb")]
+)
+@pytest.mark.parametrize("table", [0, 4096], ids=["stateless", "eager"])
+def test_the_fields_behind_the_status_are_not_checked(dial: Dial, field: tuple[str, str], table: int) -> None:
+    """The fast engine does not decode them, and the other one must come to the same result."""
+    client, wire = dial(), UncheckedServer(table)
+    for _ in range(2):
+        exchange = client.request()
+        client.feed(wire.answer(exchange.stream_id, 200, b"", (field,)))
+        assert (exchange.status, exchange.error) == (200, None)
 
 
 def malformed(client: ClientHarness, *raw: bytes) -> None:

@@ -29,7 +29,8 @@ BREACHES = {"P": h.PROTOCOL_ERROR, "S": h.STREAM_CLOSED, "Z": h.FRAME_SIZE_ERROR
 TABLE: dict[str, tuple[bytes, str]] = {
     #                  frame                                             idle open begun upload ghost cancelled reset ended
     "headers": (h.frame(h.HEADERS, 0x4, 1, b"\x88"), "P.E..." + "SS"),
-    "headers, end": (h.frame(h.HEADERS, 0x5, 1, b"\x88"), "PFFFG." + "SS"),
+    "headers, end": (h.frame(h.HEADERS, 0x5, 1, b"\x88"), "PFEFG." + "SS"),
+    "trailers": (h.frame(h.HEADERS, 0x5, 1, b"\x00\x01x\x01y"), "PEFEG." + "SS"),
     "headers, interim": (h.frame(h.HEADERS, 0x4, 1, b"\x48\x03103"), "P.E..." + "SS"),
     "headers, no status": (h.frame(h.HEADERS, 0x4, 1, b"\x5f\x01x"), "PEEE.." + "SS"),
     "data": (h.data(1, b"x", 0), "PE.E.." + "SS"),
