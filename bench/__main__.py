@@ -43,8 +43,8 @@ from .stage import CannotMeasure
 def main() -> None:
     """Measures pushcore on this machine, server on one core and client on the other.
 
-    Figures are ratios to h2load in the same run, because absolute ones belong to one machine and one minute. What each
-    command measures, how to read it and what spoils it is in bench/README.md.
+    Figures are ratios to h2load in the same run: absolute ones depend on the machine. bench/README.md says what each command
+    measures, how to read it, and what distorts it.
     """
 
 
@@ -63,7 +63,7 @@ def main() -> None:
 def _throughput(
     provider: str, count: int, cases: tuple[str, ...], targets: tuple[str, ...], runs: int, file: Path | None
 ) -> None:
-    """Notifications/s and CPU for each, against h2load on the same server."""
+    """Notifications per second and CPU, against h2load on the same server."""
     chosen = cases or throughput.CASES
     rows = throughput.measure(
         options.console, provider=provider, count=count, runs=runs, cases=chosen, targets=targets
@@ -145,7 +145,7 @@ def _wan(
     runs: int,
     file: Path | None,
 ) -> None:
-    """A distant server with Apple's window: pushcore against the ideal and against h2load."""
+    """A distant server with Apple's window. Compares pushcore with the ideal and with h2load."""
     rows = wan.measure(
         options.console,
         provider=provider,
@@ -182,7 +182,7 @@ def _scaling(
     runs: int,
     file: Path | None,
 ) -> None:
-    """More connections, processes, streams in flight, or larger bodies: one changed at a time."""
+    """Connections, processes, streams, body sizes: one changed at a time."""
     rows = scaling.measure(
         options.console,
         provider=provider,
@@ -215,7 +215,7 @@ def _scaling(
 def _errors(
     provider: str, kind: str, percents: tuple[int, ...], count: int, runs: int, file: Path | None
 ) -> None:
-    """What refusals with a body cost."""
+    """The cost of rejections with a body."""
     rows = errors.measure(
         options.console,
         provider=provider,
@@ -245,7 +245,7 @@ def _errors(
 def _delay(
     provider: str, kind: str, count: int, delay_ms: int, connections: int, runs: int, file: Path | None
 ) -> None:
-    """How much of a distant server's streams is used: 1000 on a connection with APNs, 100 with FCM."""
+    """How many of a slow server's streams are used. APNs allows 1000 on a connection, FCM 100."""
     rows = delay.measure(
         options.console,
         provider=provider,
@@ -264,7 +264,7 @@ def _delay(
 @options.runs(3)
 @options.json_file
 def _flat(provider: str, count: int, runs: int, file: Path | None) -> None:
-    """Whether a notification costs more when more are in flight: a tenth and all of the streams, one and eight connections."""
+    """Whether a push costs more with more in flight. Compares a tenth and all of the streams, on one and eight connections."""
     options.keep("flat", flat.measure(options.console, provider=provider, count=count, runs=runs), file)
 
 
@@ -273,7 +273,7 @@ def _flat(provider: str, count: int, runs: int, file: Path | None) -> None:
 @options.count(5_000_000, "Notifications from a generator.")
 @options.json_file
 def _memory(provider: str, count: int, file: Path | None) -> None:
-    """Resident memory while a long campaign runs."""
+    """Resident memory during a long campaign."""
     options.keep("memory", memory.measure(options.console, provider=provider, count=count), file)
 
 
@@ -281,14 +281,15 @@ def _memory(provider: str, count: int, file: Path | None) -> None:
 @options.provider
 @options.json_file
 def _allocations(provider: str, file: Path | None) -> None:
-    """What a push allocates, and what it holds while it is in flight: counts, the same on every machine."""
+    """Allocations of a push, and its memory in flight. Counts are the same on every machine."""
     options.keep("allocations", allocations.measure(options.console, provider=provider), file)
 
 
 @main.command("environments")
 @options.json_file
 def _environments(file: Path | None) -> None:
-    """What --environment auto costs devices of the first environment: instructions and allocations, the same on every machine."""
+    """The cost of --environment auto. Counts instructions and allocations of pushes to the first environment; they are the same on
+    every machine."""
     options.keep("environments", environments.measure(options.console), file)
 
 
@@ -298,7 +299,7 @@ def _environments(file: Path | None) -> None:
 @options.runs(11)
 @options.json_file
 def _startup(provider: str, kind: str, runs: int, file: Path | None) -> None:
-    """How long the import takes, and the first push of a new process."""
+    """Time of the import and of a process's first push."""
     options.keep("startup", startup.measure(options.console, provider=provider, runs=runs, kind=kind), file)
 
 
@@ -319,7 +320,7 @@ def _rivals(
     runs: int,
     file: Path | None,
 ) -> None:
-    """Other libraries at the same work. Each is installed under .bench/ when it is first asked for."""
+    """Other libraries at the same work. Each is installed under .bench/ at its first use."""
     rows = rivals.measure(
         options.console,
         providers=providers or tuple(PROVIDERS),
@@ -336,7 +337,7 @@ def _rivals(
 @options.seconds(0.5, "About how long each is repeated.")
 @options.json_file
 def _micro(only: str, seconds: float, file: Path | None) -> None:
-    """Single steps of a push: frames, header blocks, answers, tokens, payloads, verdicts."""
+    """Single steps of a push. Frames, header blocks, responses, tokens, payloads, verdicts."""
     options.keep("micro", micro_run.measure(options.console, chosen=only, seconds=seconds), file)
 
 

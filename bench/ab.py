@@ -1,6 +1,6 @@
 """Two commits against each other, in pairs of runs: whether a change has made a push slower, or allocates more.
 
-Everything but the client is shared: the server, a process of the running tree, its core, and the client's core.
+Both sides share the server (a process of the running tree), its core, and the client's core.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def three(value: float) -> str:
 
 
 def change(pair: Sequence[float | None]) -> str:
-    """One number where both sides have the same, else both."""
+    """One number if both sides have the same, otherwise both."""
     old, new = (MISSING if count is None else f"{count:g}" for count in pair)
     return old if old == new else f"{old} → {new}"
 
@@ -97,15 +97,15 @@ def measure(
     providers: Sequence[str],
     cases: Sequence[str] = (),
 ) -> list[Row]:
-    """The rows of what was compared, with a key "part".
+    """Compare the sides; the rows, with a key "part".
 
     Args:
         count: notifications of each run.
         runs: pairs of runs of each case.
-        cases: some of `CASES`; none for all that can be had here.
+        cases: some of `CASES`; none for all that can run here.
 
     Raises:
-        CannotMeasure: a run failed, or something that was asked for is missing.
+        CannotMeasure: a run failed, or a wanted case needs something that is missing.
     """
     check_cores()
     chosen = tuple(case for case in CASES if not cases or case in cases)
@@ -126,7 +126,7 @@ def measure(
 
 
 def check_cores() -> None:
-    """Raise `CannotMeasure` when processes cannot be kept to the cores of server and client."""
+    """Raise `CannotMeasure` if processes cannot be pinned to the cores of server and client."""
     if not hasattr(os, "sched_getaffinity"):
         raise CannotMeasure(
             "two commits are compared on one core, and this system cannot keep a process to a core"
@@ -138,7 +138,7 @@ def check_cores() -> None:
 
 
 def worse(rows: Iterable[Row]) -> list[str]:
-    """In sentences, what is slower or allocates more."""
+    """What is slower or allocates more, one sentence each."""
     told = []
     for row in rows:
         name = f"{row['case']} ({row['provider']})"
@@ -232,7 +232,7 @@ def _allocations(console: Console, old: Checkout, new: Checkout, providers: Sequ
 
 
 def counts(case: str, provider: str, before: Sequence[Row], after: Sequence[Row]) -> Row:
-    """The row of a case that both sides have counted, each so many times, with the medians of both sides.
+    """The row of a case that both sides have counted several times, with the median of each side.
 
     A count has grown when the smallest new one is above the largest old one. What a side could not count is not
     compared.

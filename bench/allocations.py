@@ -1,4 +1,4 @@
-"""What a push allocates and holds: the same on every machine, so that a test may judge it (see `bench.counting`)."""
+"""What a push allocates and holds. It is the same on every machine, so a test checks it (see `bench.counting`)."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def measure(console: Console, *, provider: str) -> list[dict[str, Any]]:
 def crossed(
     rows: Iterable[dict[str, Any]], limits: dict[str, Any], python: tuple[int, int] = sys.version_info[:2]
 ) -> list[str]:
-    """In sentences, what is above the limits, `allocations` of `thresholds.toml`. What was not counted is not."""
+    """What is above the limits (`allocations` of `thresholds.toml`), one sentence each. What was not counted is skipped."""
     crossed = []
     for row in rows:
         for name in COUNTED:
@@ -64,6 +64,6 @@ def crossed(
 
 
 def of_version(limits: dict[str, float], python: tuple[int, int]) -> float:
-    """The limit of that version of Python, or of the newest before it."""
+    """The limit for this version of Python, or for the newest version before it."""
     known = {tuple(map(int, version.split("."))): limit for version, limit in limits.items()}
     return known[max(version for version in known if version <= python)]

@@ -1,7 +1,7 @@
 """A bad day: servers that send each connection away after 100 to 200 requests, under an offered load.
 
 `python -m bench.badday TARGET RATE SECONDS CONNECTIONS` is the client: it prints one JSON line, with the fields of
-`stage.ClientRun`, how often there was each verdict, the connections that were dialled and the latencies.
+`stage.ClientRun`, the number of each verdict, the number of dialled connections, and the latencies.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _counters(target: Target, provider: str) -> dict[str, Any]:
 
 
 async def send(target: Target, load: Load, connections: int) -> dict[str, Any]:
-    """`send_many` over a source that gives what is due."""
+    """`send_many` over a source that yields each push when it is due."""
     provider = PROVIDERS[target.provider]
     verdicts: Counter[str] = Counter()
 

@@ -1,4 +1,4 @@
-"""Redis, Valkey and NATS on loopback, persistence on, for the block that needs one."""
+"""Redis, Valkey and NATS on loopback, with persistence, for as long as a block runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def missing(name: str) -> str | None:
 
 @contextlib.contextmanager
 def broker(name: str) -> Iterator[str]:
-    """The URL of a server that has just begun and is empty; on the core where servers are."""
+    """The URL of a new, empty server on the servers' core."""
     with tempfile.TemporaryDirectory() as directory:
         port = free_port()
         if name == "nats":

@@ -1,4 +1,4 @@
-"""The first second: `pushcore send --start-at`, from the time that was set to the first and to the last response."""
+"""The first second of `pushcore send --start-at`: from the set time to the first and to the last response."""
 
 from __future__ import annotations
 
@@ -87,8 +87,9 @@ def measure(
     kind: str = "auto",
     parts: Sequence[str] = PARTS,
 ) -> list[dict[str, Any]]:
-    """A row for each part, for `far` one for each number of connections; medians of the runs. `lead`: seconds from the start of a run to the time that it is set to, more where
-    the machine is slow."""
+    """A row for each part, for `far` one for each number of connections; medians of the runs.
+
+    `lead`: seconds from a run's start to its set time; more on a slow machine."""
     results = []
     with tempfile.TemporaryDirectory() as directory:
         place = Path(directory)
@@ -147,7 +148,7 @@ def _two(console: Console, place: Path, provider: str, runs: int, lead: float) -
 
 
 def _first_by_connection(target: Target, after: float) -> list[float]:
-    """When the first push came on each connection that had any after this time, in UNIX seconds as the result."""
+    """The time of the first push on each connection that got one after `after`, in UNIX seconds."""
     begun: dict[int, float] = {}
     page = f"/v1/received?limit={PAGE}"
     while page:
@@ -199,9 +200,9 @@ def _send(
     lead: float = 0.0,
     core: int | None = CLIENT_CORE,
 ) -> dict[str, Any]:
-    """The summary of one `pushcore send`; with a `lead`, of one that was set to so many seconds from now.
+    """The summary of one `pushcore send`. With a `lead`, it is told to start that many seconds from now.
 
-    With `start`, when that is in UNIX seconds, and `took`, the process's life in seconds.
+    `start` is added (the set time, in UNIX seconds), and `took` (the process's life in seconds).
     """
     command = [sys.executable, "-m", "pushcore", "send", "--audience", audience, "--payload", "payload.json"]
     command += ["--results", "results.csv", "--json", *words, *credentials(place, target, inside=False)]

@@ -1,4 +1,4 @@
-"""`pushcore send` as it is used: what journal and columns cost, the memory of two million rows, what a second process brings."""
+"""`pushcore send` as a whole: the cost of journal and columns, the memory of two million rows, the gain of a second process."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def measure(
     runs: int,
     parts: Sequence[str] = PARTS,
 ) -> list[dict[str, Any]]:
-    """What each of `parts` measures, in rows with a key "part"."""
+    """The rows of each of `parts`, with a key "part"."""
     results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as directory:
         place = Path(directory)
@@ -171,7 +171,7 @@ def _memory(console: Console, place: Path, target: Target, rows: int) -> list[di
 
 
 def _inside(console: Console, place: Path, target: Target, rows: int, runs: int) -> list[dict[str, Any]]:
-    """With the answers in the process; the target only lends its key."""
+    """A target whose responses are made in the client's process; only its key is used."""
     results = [
         # So many that what starting costs does not count.
         _compare(console, place, target, 5 * rows, runs, "inside", *words)

@@ -1,4 +1,4 @@
-"""Our clients as the benchmarks run them, one process for each run.
+"""pushcore's clients as the benchmarks run them, one process per run.
 
 `python -m bench.cases CASE TARGET COUNT STREAMS CONNECTIONS [WORK]`; TARGET and WORK are JSON. It prints one JSON line with the fields of `stage.ClientRun`. What it sets up before the first notification is not
 counted; the garbage collector is set as `pushcore send` sets it.
@@ -58,13 +58,13 @@ class Stopwatch:
 
 
 def _peak_mb() -> float:
-    """The most memory that was resident. (`ru_maxrss` would begin with that of the process that started this one.)"""
+    """The peak of resident memory. (`ru_maxrss` would include that of the parent process.)"""
     match = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     return int(match[1]) / 1024 if match else 0.0
 
 
 class FrameLoop:
-    """Keeps one connection full: bodies are ready, tokens distinct, windows, limits and deadlines are kept."""
+    """Keeps one connection full. Bodies are ready, tokens distinct; windows, limits and deadlines are obeyed."""
 
     def __init__(
         self, target: Target, headers: list[Field], paths: Iterator[bytes], body: bytes, streams: int
@@ -81,13 +81,13 @@ class FrameLoop:
         self.loop = asyncio.get_running_loop()
 
     def count(self, finished: list[Exchange]) -> None:
-        """Count the answers."""
+        """Count the responses."""
         for exchange in finished:
             status = exchange.status
             self.statuses[status] = self.statuses.get(status, 0) + 1
 
     def fill(self, link: Link) -> None:
-        """Open as many streams as are free; called after each batch of answers."""
+        """Open as many streams as are free; called after each batch of responses."""
         connection = link.connection
         if not self.going:
             return
@@ -110,7 +110,7 @@ class FrameLoop:
 async def frames(
     target: Target, count: int, streams: int, connections: int, work: Workload
 ) -> dict[str, Any]:
-    """Through `connection` and `protocol` alone."""
+    """Requests through `connection` and `protocol` alone."""
     loop = asyncio.get_running_loop()
     provider = PROVIDERS[target.provider]
     paths = iter([provider.path(target, number, work).encode() for number in range(count)])
@@ -172,7 +172,7 @@ async def _headers(provider: Provider, target: Target) -> dict[str, str]:
 async def connected(
     provider: Provider, target: Target, connections: int
 ) -> AsyncIterator[ApnsClient | FcmClient]:
-    """A client whose connections are all open, and whose token the server has accepted, so that neither is measured."""
+    """A client with all its connections open and its token accepted, so that neither is measured."""
     client = provider.client(target, connections)
     await client.open(connections=connections)
     try:
@@ -205,7 +205,7 @@ async def engine(
 
 
 async def send(target: Target, count: int, streams: int, connections: int, work: Workload) -> dict[str, Any]:
-    """As many long-lived tasks as there are streams, each of which awaits `client.send`."""
+    """One long-lived task per stream; each awaits `client.send`."""
     provider = PROVIDERS[target.provider]
     source = provider.pushes(count, work)
     ok = answered = 0

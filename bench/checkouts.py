@@ -1,4 +1,4 @@
-"""Commits to measure: for each a worktree and a Python environment under `.bench/ab/`, made when first asked for."""
+"""Commits to measure: each gets a worktree and a Python environment under `.bench/ab/`, at its first use."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Checkout:
 
 
 def resolve(revision: str) -> str:
-    """The full hash of the commit that a revision names. Raises `CannotMeasure` when there is none."""
+    """The full hash of a revision's commit. Raises `CannotMeasure` if there is none."""
     done = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     if done.returncode:
         raise CannotMeasure(done.stderr.strip() or f"git knows no commit {revision!r}")
@@ -53,7 +53,7 @@ def has_uncommitted_changes() -> bool:
 
 
 def checkout(console: Console, commit: str) -> Checkout:
-    """The commit with that full hash, in its own worktree and environment; both are kept for the next time.
+    """The commit with this full hash, in its own worktree and environment; both are kept for the next run.
 
     Raises:
         CannotMeasure: the worktree cannot be made, or the installation fails.
@@ -80,7 +80,7 @@ def checkout(console: Console, commit: str) -> Checkout:
 
 
 def _is_pristine(tree: Path, commit: str) -> bool:
-    """Whether the worktree is there, at that commit and unchanged."""
+    """Whether the worktree exists, has this commit checked out, and is unchanged."""
     if not (tree / ".git").exists():
         return False
     head = _git("rev-parse", "HEAD", directory=tree)
@@ -103,7 +103,7 @@ def _git(*words: str, directory: Path | None = None) -> subprocess.CompletedProc
 
 
 def _do(what: str, command: Sequence[str], directory: Path) -> None:
-    """One step of an installation. Raises `CannotMeasure` with the end of what it said."""
+    """One step of an installation. Raises `CannotMeasure` with the end of its output."""
     try:
         done = subprocess.run(
             command, cwd=directory, capture_output=True, text=True, timeout=LONGEST, check=False

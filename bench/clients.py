@@ -45,8 +45,8 @@ def ours(
 ) -> ClientRun:
     """One of the cases of `bench.cases`, in a process of its own on the client's core.
 
-    `streams`: on each connection, None for what the provider allows. `refused`: how many answers must be refusals,
-    to within one for each connection.
+    `streams`: on each connection, None for what the provider allows. `refused`: how many responses must be rejections,
+    give or take one for each connection.
     """
     used = target.cpu()
     process = start(case, target, count=count, streams=streams, connections=connections, work=work)
@@ -72,7 +72,7 @@ def start(
     work: Workload = USUAL,
     number: int = 0,
 ) -> subprocess.Popen[str]:
-    """Start a case on the core of the client with that number; `finish` waits for it."""
+    """Start a case on the core of the n-th client; `finish` waits for it."""
     numbers = map(str, (count, streams or PROVIDERS[target.provider].streams, connections))
     command = [
         *target.inside,
@@ -91,7 +91,7 @@ def start(
 
 
 def finish(process: subprocess.Popen[str], case: str) -> ClientRun:
-    """What a case measured. Raises `CannotMeasure` when it failed or took too long."""
+    """The figures of a started case. Raises `CannotMeasure` if it failed or took too long."""
     try:
         text, _ = process.communicate(timeout=TIMEOUT)
     except subprocess.TimeoutExpired:
@@ -112,7 +112,7 @@ def h2load(
     work: Workload = USUAL,
     headers: Mapping[str, str] | None = None,
 ) -> ClientRun:
-    """The same requests by h2load on the client's core, its start-up CPU taken off. `headers`: instead of the provider's."""
+    """The same requests by h2load on the client's core, without the CPU of its start. `headers`: instead of the provider's."""
     h2load_version()
     provider = PROVIDERS[target.provider]
     streams = streams or provider.streams
@@ -151,9 +151,9 @@ def h2load_command(
 
 
 def read_h2load(text: str, refused: int = 0) -> ClientRun:
-    """What h2load printed: rate, answers and cipher. `refused`: so many streams at most may have been reset.
+    """Read h2load's output: rate, responses and cipher. `refused`: at most this many streams may have been reset.
 
-    Raises `CannotMeasure` when it printed something else, or when requests were left without an answer.
+    Raises `CannotMeasure` if the output is something else, or if requests got no response.
     """
     match = re.search(r"finished in ([\d.]+)(m?s|us), ([\d.]+) req/s", text)
     done = re.search(
@@ -178,7 +178,7 @@ def read_h2load(text: str, refused: int = 0) -> ClientRun:
 
 
 def run_h2load(command: list[str]) -> tuple[str, float]:
-    """What it printed, and its CPU seconds."""
+    """h2load's output, and its CPU seconds."""
     process = start_on(CLIENT_CORE, command, stdout=subprocess.PIPE)
     assert process.stdout is not None
     with process.stdout:
@@ -189,7 +189,7 @@ def run_h2load(command: list[str]) -> tuple[str, float]:
 
 
 def medians(runs: list[ClientRun]) -> ClientRun:
-    """Field by field; the cipher of the first."""
+    """The median of each field; the cipher of the first run."""
     return ClientRun(
         rate=median(run.rate for run in runs),
         cpu_us=median(run.cpu_us for run in runs),

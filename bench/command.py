@@ -1,4 +1,4 @@
-"""One `pushcore send`, as the measurements run it: its files and options, and what it took."""
+"""One run of `pushcore send`: its files, its options, and the time and memory that it took."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MIXED: Final = "mixed"
 
 @dataclass
 class Sent:
-    """One run: seconds of CPU, its children's included, rows a second by its own account, and samples of its memory.
+    """One run: seconds of CPU (children included), rows per second as it reports them, and samples of its memory.
 
     `others`: cores that the rest of the machine kept busy meanwhile.
     """
@@ -57,7 +57,7 @@ def device(number: int, provider: str) -> str:
 
 
 def write_csv(path: Path, rows: int, provider: str) -> None:
-    """An audience of so many devices."""
+    """Write an audience of this many devices as CSV."""
     with path.open("w") as file:
         file.write("token,name,order\n")
         for number in range(rows):
@@ -65,7 +65,7 @@ def write_csv(path: Path, rows: int, provider: str) -> None:
 
 
 def write_ndjson(path: Path, rows: int, provider: str) -> None:
-    """The same as NDJSON."""
+    """Write the same audience as NDJSON."""
     with path.open("w") as file:
         for number in range(rows):
             row = {
@@ -77,7 +77,7 @@ def write_ndjson(path: Path, rows: int, provider: str) -> None:
 
 
 def write_parquet(path: Path, rows: int, provider: str) -> None:
-    """The same as Parquet."""
+    """Write the same audience as Parquet."""
     try:
         arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
     except ImportError:
@@ -103,7 +103,7 @@ def send(
     module: str = "pushcore",
     core: int | None = CLIENT_CORE,
 ) -> Sent:
-    """One `pushcore send` in `place`, to one provider or both, on one core or, with None, on any."""
+    """Run one `pushcore send` in the directory `place`, to one provider or both. `core` None: on any core."""
     for old in (*place.glob("campaign.db*"), *place.glob("results.csv")):
         old.unlink()
     command = [
@@ -141,7 +141,7 @@ def send(
 
 
 def credentials(place: Path, *targets: Target, inside: bool) -> list[str]:
-    """The options that say where to and as whom; `inside`: to `bench.inprocess`."""
+    """The options for servers and credentials. `inside`: for `bench.inprocess`."""
     authorities = place / "authorities.pem"
     authorities.write_text("".join(Path(target.ca_file).read_text() for target in targets))
     words = ["--ca-file", authorities.name, "--proxy", "none"]
@@ -162,13 +162,13 @@ def credentials(place: Path, *targets: Target, inside: bool) -> list[str]:
 
 
 def _busy() -> float:
-    """CPU seconds that all of the machine has used so far."""
+    """CPU seconds that the whole machine has used so far."""
     times = psutil.cpu_times()
     return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))
 
 
 def _watch(process: subprocess.Popen[Any]) -> tuple[list[float], float]:
-    """Wait for its end: what its memory was meanwhile, and the CPU of it and its children."""
+    """Wait for the process to end; samples of its memory, and the CPU of the process and its children."""
     samples: list[float] = []
     deadline = time.monotonic() + LONGEST
     watched = psutil.Process(process.pid)

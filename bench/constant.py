@@ -1,4 +1,4 @@
-"""The constant-answer target in C (`bench/target/`), built on demand, and what stands in where it cannot be built."""
+"""The target in C with a constant response (`bench/target/`), built on demand, and its replacement where it cannot be built."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LIFETIME: Final = 3600
 
 @functools.cache
 def build() -> Path:
-    """The program, made anew if its source has changed.
+    """The program, built again if its source has changed.
 
     Raises `CannotMeasure` with the reason when it cannot be built here.
     """
@@ -64,11 +64,11 @@ def constant(
     refuse: int = 0,
     inside: Sequence[str] = (),
 ) -> Iterator[Target]:
-    """The C target on the server's core, with credentials of its own that it does not look at.
+    """The C target on the server's core, with its own credentials, which it does not check.
 
-    `delay_ms`: from the end of a request to its answer. `window`: `large`, or `apple` for Apple's SETTINGS and its
+    `delay_ms`: from the end of a request to its response. `window`: `large`, or `apple` for Apple's SETTINGS and its
     65 535 bytes. `updates`: WINDOW_UPDATEs at `half` of the window or for `each` read. `refuse`: per cent of the
-    answers that refuse. `inside`: a command that runs another one, such as `ip netns exec NAME`.
+    requests that are rejected. `inside`: a command that runs another one, such as `ip netns exec NAME`.
     """
     program = build()
     with tempfile.TemporaryDirectory() as directory:
@@ -108,12 +108,12 @@ def target(
     refuse: int = 0,
     inside: Sequence[str] = (),
 ) -> Iterator[Target]:
-    """A server of the wanted kind; `auto` is the C target where it can be built, else a fake, which its name tells.
+    """A server of the wanted kind. `auto` is the C target if it can be built, otherwise a fake; its name says which.
 
-    In place of the C target stands the bare fake, or the strict one for Apple's window and for refusals: it then
-    refuses the tokens that carry such a fate.
+    The bare fake replaces the C target. For Apple's window and for rejections the strict fake replaces it: that one
+    rejects the tokens that contain such a fate.
 
-    Raises `CannotMeasure` when the kind cannot do what is asked for.
+    Raises `CannotMeasure` if this kind cannot do what the arguments say.
     """
     if kind == "auto":
         kind = "c" if why_no_c_target() is None else "fake"
@@ -137,7 +137,7 @@ def target(
 
 
 def why_no_c_target() -> str | None:
-    """None when it can be built."""
+    """Why the C target cannot be built here; None if it can."""
     try:
         build()
     except CannotMeasure as error:

@@ -1,7 +1,7 @@
 """What a push allocates, counted in a process of its own without a server: `python -m bench.counting PROVIDER`.
 
-It prints a JSON list with a row for each case of `bench.cases`. The answers come from `bench.inprocess`, so that the
-same code gives the same counts on any machine. The pushes are made before anything is counted.
+It prints a JSON list with a row for each case of `bench.cases`. The responses come from `bench.inprocess`, so the
+same code gives the same counts on every machine. The pushes are made before the count begins.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ URLS: Final = {"apns": inprocess.APNS_URL, "fcm": inprocess.FCM_URL}
 
 @dataclass(frozen=True, slots=True)
 class CountedCase:
-    """A case that is ready. `make`: so many pushes. `send`: returns when all of them have been answered, or raises.
+    """A case that is ready. `make`: makes n pushes. `send`: returns when all of them have a response, or raises.
     `room`: how many can be in flight on `links`."""
 
     make: Callable[[int], list[Any]]
@@ -59,7 +59,7 @@ class CountedCase:
 
 @asynccontextmanager
 async def frames(provider: str) -> AsyncIterator[CountedCase]:
-    """Through `connection` and `protocol` alone; a push is its path."""
+    """Requests through `connection` and `protocol` alone; a push is its path."""
     loop = asyncio.get_running_loop()
     target = Target("inprocess", provider, URLS[provider], "", 0, {"project_id": "fake-project"})
     described = PROVIDERS[provider]
@@ -89,7 +89,7 @@ async def frames(provider: str) -> AsyncIterator[CountedCase]:
 
 @asynccontextmanager
 async def client(provider: str) -> AsyncIterator[ApnsClient | FcmClient]:
-    """pushcore's client, with as many connections as hold `HELD` pushes."""
+    """pushcore's client, with enough connections for `HELD` pushes in flight."""
     made: ApnsClient | FcmClient
     connections = HELD // PROVIDERS[provider].streams
     if provider == "apns":
@@ -108,7 +108,7 @@ async def client(provider: str) -> AsyncIterator[ApnsClient | FcmClient]:
 
 @asynccontextmanager
 async def engine(provider: str) -> AsyncIterator[CountedCase]:
-    """`PushEngine.send_many`, no result kept."""
+    """`PushEngine.send_many`; results are not kept."""
     async with client(provider) as made, PushEngine(made, rate=NO_RATE) as push_engine:
 
         async def send(pushes: list[Any]) -> None:
@@ -124,7 +124,7 @@ async def engine(provider: str) -> AsyncIterator[CountedCase]:
 
 @asynccontextmanager
 async def send(provider: str) -> AsyncIterator[CountedCase]:
-    """As many tasks as there are pushes in flight, each of which awaits `client.send`."""
+    """One task per push in flight; each awaits `client.send`."""
     async with client(provider) as made:
 
         async def send(pushes: list[Any]) -> None:
@@ -158,9 +158,9 @@ def _check(ok: int, pushes: list[Any]) -> None:
 
 async def count(case: str, provider: str) -> dict[str, Any]:
     """The row of a case: for each notification, `allocations` in all, `blocks` and `objects` while it is in flight,
-    and `left`, blocks that are still there when it is over.
+    and `left`, blocks that remain afterwards.
 
-    The collector is off meanwhile: what only it could free counts as left.
+    The garbage collector is off meanwhile: what only it could free counts as left.
     """
     async with CASES[case](provider) as sender:
         await sender.send(sender.make(WARM))
@@ -182,7 +182,7 @@ async def count(case: str, provider: str) -> dict[str, Any]:
 
 
 async def _hold(sender: CountedCase, pushes: list[Any]) -> tuple[int, int, int]:
-    """Blocks and objects that the collector knows, with all of the pushes in flight; then blocks when they are over."""
+    """Blocks and tracked objects while all of the pushes are in flight; then blocks afterwards."""
     inprocess.hold()
     objects, blocks = len(gc.get_objects()), sys.getallocatedblocks()
     sending = asyncio.create_task(sender.send(pushes))
@@ -198,7 +198,7 @@ async def _hold(sender: CountedCase, pushes: list[Any]) -> tuple[int, int, int]:
 
 
 async def allocations_of(sender: CountedCase, many: int = MANY) -> int | None:
-    """What so many pushes allocate, that which is gone again included. None without memray."""
+    """The number of all allocations of this many pushes, freed ones included. None without memray."""
     try:
         memray = importlib.import_module("memray")
     except ImportError:

@@ -1,4 +1,4 @@
-"""A server that takes its time: how many of the streams that it allows does a client keep in use?"""
+"""A slow server: how many of its streams does a client keep in use?"""
 
 from __future__ import annotations
 

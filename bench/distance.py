@@ -1,4 +1,4 @@
-"""A server that is far away: netem in a network namespace of its own where root and the kernel allow, else a relay."""
+"""A distant server: netem in its own network namespace if root and the kernel allow it, otherwise a relay."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUEUE: Final = 1_000_000
 
 
 def netem_commands(name: str, rtt_ms: float) -> list[list[str]]:
-    """What makes a namespace whose loopback is that far away from itself; its server and its client both live there."""
+    """The commands that make a namespace with this delay on its loopback; server and client both run in it."""
     inside = ["ip", "netns", "exec", name]
     return [
         ["ip", "netns", "add", name],
@@ -35,9 +35,9 @@ def netem_commands(name: str, rtt_ms: float) -> list[list[str]]:
 
 @contextlib.contextmanager
 def namespace(rtt_ms: float) -> Iterator[list[str]]:
-    """A new namespace; yields what a command in it must begin with.
+    """A new namespace; yields the first words of a command that runs in it.
 
-    Raises `CannotMeasure` when this machine cannot make one: not root, no `ip` or `tc`, or a kernel without netem.
+    Raises `CannotMeasure` if this machine cannot make one: not root, no `ip` or `tc`, or a kernel without netem.
     """
     for tool in ("ip", "tc"):
         if shutil.which(tool) is None:
@@ -77,7 +77,7 @@ def relay(target: Target, rtt_ms: float) -> Iterator[Target]:
 
 
 def why_no_netem() -> str | None:
-    """None when `namespace` works here."""
+    """Why `namespace` does not work here; None if it does."""
     try:
         with namespace(1.0):
             return None
@@ -96,7 +96,7 @@ def distant(
     updates: str = "half",
     delay_ms: float = 0.0,
 ) -> Iterator[Target]:
-    """A server of that kind (see `constant.target`) so many milliseconds there and back away. `way`: not `auto`."""
+    """A server of this kind (see `constant.target`) with this round trip in milliseconds. `way`: not `auto`."""
     if way == "netem":
         with (
             namespace(rtt_ms) as inside,

@@ -1,7 +1,7 @@
-"""What `--environment auto` costs devices of the first environment: an engine with a client for each, and one with one.
+"""The cost of `--environment auto` for devices of the first environment: an engine with two clients against one with one.
 
-Both send the same pushes, which name no environment and are all accepted, as those of production devices are. Nothing here
-depends on the machine's speed: instructions are counted by callgrind, allocations by memray, each in a process without a
+Both send the same pushes. These name no environment and are all accepted, as pushes to production devices are. Nothing here
+depends on the machine's speed: callgrind counts instructions and memray counts allocations, each in a process without a
 server. `python -m bench.environments instructions|allocations one|auto` is that process.
 """
 
@@ -52,7 +52,7 @@ FORM: Final = TableLayout(
 
 @asynccontextmanager
 async def engine(which: str, window: int) -> AsyncIterator[counting.CountedCase]:
-    """`PushEngine.send_many` with a client for each environment, no result kept."""
+    """`PushEngine.send_many` with a client for each environment; results are not kept."""
     key = ApnsKey(ec.generate_private_key(ec.SECP256R1()), key_id="ABC123DEFG", team_id="TEAM123456")
     clients = [
         ApnsClient(
@@ -83,7 +83,7 @@ def measure(console: Console) -> list[dict[str, Any]]:
     """A row for each count and window; instructions are left out where valgrind is missing.
 
     Raises:
-        CannotMeasure: a process failed, or nothing can be counted here.
+        CannotMeasure: a process failed, or both valgrind and memray are missing.
     """
     rows: list[dict[str, Any]] = []
     missing = instructions.why_not()
@@ -128,7 +128,7 @@ def _environment() -> dict[str, str]:
 
 
 def _allocations_of(which: str) -> list[Any]:
-    """Allocations of a push, for each window."""
+    """Allocations of a push for each window."""
     done = run_on(
         CLIENT_CORE,
         list(_words("allocations", which)),

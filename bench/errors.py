@@ -1,4 +1,4 @@
-"""What refusals cost: a part of the answers says no, with a body that must be read."""
+"""The cost of rejections: some responses have an error status and a body that must be read."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def measure(
     kind: str = "auto",
     cases: Sequence[str] = CASES,
 ) -> list[dict[str, Any]]:
-    """A row for each client and share of refusals."""
+    """A row for each client and share of rejections."""
     rows: list[dict[str, Any]] = []
     base: dict[str, float] = {}
     for percent in percents:

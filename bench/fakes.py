@@ -23,7 +23,7 @@ from .stage import CLIENT_CORE, ClientRun, Target, end, fake, first_line, start_
 
 
 def der(token: str) -> str:
-    """A JWT whose ES256 signature is in DER, as openssl and Java make it."""
+    """A JWT with its ES256 signature in DER form, as openssl and Java make it."""
     claims, _, signature = token.rpartition(".")
     raw = urlsafe_b64decode(f"{signature}==")
     half = len(raw) // 2
@@ -32,7 +32,7 @@ def der(token: str) -> str:
 
 
 def padded(token: str) -> str:
-    """A JWT whose signature is padded base64; what is signed cannot be changed."""
+    """A JWT with its signature in padded base64; the signed part cannot be changed."""
     return token + "=" * (-len(token.rpartition(".")[2]) % 4)
 
 
@@ -80,7 +80,7 @@ with urllib.request.urlopen(sys.argv[1] + "/v1/events") as events:
 
 
 def measure(console: Console, *, count: int, runs: int) -> list[dict[str, Any]]:
-    """Requests/s of each profile and the CPU that the server spent on each."""
+    """Requests per second of each profile, and the server's CPU per request."""
     rows = []
     for provider in PROVIDERS:
         for profile in ("strict", "bare"):
@@ -109,10 +109,10 @@ def measure(console: Console, *, count: int, runs: int) -> list[dict[str, Any]]:
 
 
 def measure_watched(console: Console, *, count: int, runs: int) -> list[dict[str, Any]]:
-    """The strict fakes with a plan of 1 % errors, by themselves and with a control port that a page looks on at.
+    """The strict fakes with a plan of 1 % errors, alone and with a control port that a page watches.
 
-    Two servers on the one core, and never both at work: runs alternate, so that what else the machine does falls on both.
-    Each run has processes of its own: how one happens to lie in memory is worth some per cent, for all of its life.
+    Two servers share a core, and only one works at a time: runs alternate, so that other load affects both.
+    Each run starts new processes: the memory layout of a process changes its speed by some per cent.
     """
     rows = []
     for provider in PROVIDERS:
@@ -141,7 +141,7 @@ def measure_watched(console: Console, *, count: int, runs: int) -> list[dict[str
 
 
 def _headers(target: Target, form: str) -> dict[str, str]:
-    """The provider's headers, with its token in another form."""
+    """The provider's headers, with the token in another form."""
     headers = PROVIDERS[target.provider].headers(target)
     if form:
         scheme, _, token = headers["authorization"].partition(" ")
@@ -150,7 +150,7 @@ def _headers(target: Target, form: str) -> dict[str, str]:
 
 
 def _run(target: Target, count: int, headers: Mapping[str, str] | None = None) -> tuple[ClientRun, float]:
-    """A run of h2load, and the server's CPU µs for a request."""
+    """A run of h2load, and the server's CPU µs per request."""
     used = target.cpu()
     measured = h2load(target, count=count, headers=headers)
     return measured, (target.cpu() - used) / count * 1e6
@@ -158,7 +158,7 @@ def _run(target: Target, count: int, headers: Mapping[str, str] | None = None) -
 
 @contextlib.contextmanager
 def _pair(provider: str) -> Iterator[tuple[Target, Target]]:
-    """The same fake by itself, and watched."""
+    """The same fake alone, and watched."""
     with tempfile.TemporaryDirectory() as directory:
         plan = Path(directory) / "plan.json"
         plan.write_text(json.dumps(ONE_PER_CENT))

@@ -1,4 +1,4 @@
-"""Does a notification cost more when more of them are in flight? It must not."""
+"""Whether a notification costs more when more are in flight. It must not."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ FORM: Final = TableLayout(
 
 
 def measure(console: Console, *, count: int, runs: int, provider: str = "apns") -> list[dict[str, Any]]:
-    """CPU for each at 100 and at 1000 streams (FCM: 10 and 100), on one connection and on eight, and their ratio.
+    """CPU per notification at 100 and at 1000 streams (FCM: 10 and 100), on one connection and on eight, and their ratio.
 
-    The ratio is the median of those of each round's pair.
+    The ratio is the median of the rounds' ratios.
     """
     rows = []
     most = PROVIDERS[provider].streams

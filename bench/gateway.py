@@ -72,7 +72,7 @@ def measure(console: Console, *, count: int, runs: int, cases: tuple[str, ...] =
 
 
 def _best(case: str, place: Path, url: str, process: psutil.Process, count: int, runs: int) -> dict[str, Any]:
-    """The run with the least CPU, after one that warms up."""
+    """The run with the least CPU, after one to warm up."""
     path, body, pushes = CASES[case](place)
     requests = max(count // pushes, 1)
     _post(url + path, body, max(requests // 10, 1))
@@ -103,7 +103,7 @@ def _post(url: str, body: Path, requests: int) -> float:
 def gateway(place: Path, target: Target, *tokens: str) -> Iterator[tuple[str, psutil.Process]]:
     """The gateway as a process on the client's core: its URL, and the process.
 
-    `tokens`: of its callers, one each, who may have any number of requests at a time; none for a gateway without callers.
+    `tokens`: one for each caller, without a limit of concurrent requests; none for a gateway without callers.
     """
     settings = target.settings
     config = place / "gateway.toml"
@@ -197,5 +197,5 @@ CASES: Final[dict[str, Callable[[Path], tuple[str, Path, int]]]] = {
 @options.runs(3, "Runs of each; the one with the least CPU is shown.")
 @options.json_file
 def gateway_command(count: int, cases: tuple[str, ...], runs: int, file: Path | None) -> None:
-    """CPU of the gateway for a push: single requests, batches of 100, and a stream, beside that of the engine alone."""
+    """CPU of the gateway per push. Single requests, batches of 100 and a stream, beside the engine alone."""
     options.keep("gateway", measure(options.console, count=count, runs=runs, cases=cases), file)

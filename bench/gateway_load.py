@@ -51,7 +51,7 @@ FORM: Final = look.TableLayout(
 def measure(
     console: Console, *, rate: int, seconds: float, delay_ms: float, cases: tuple[str, ...] = CASES
 ) -> list[dict[str, Any]]:
-    """A row for each case. `of_alone`: its p99 divided by that of the case "alone" of the same call, where that was measured."""
+    """A row for each case. `of_alone`: its p99 divided by the p99 of the case "alone", if the same call measured it."""
     rows: list[dict[str, Any]] = []
     token, other = new_token(), new_token()
     for case in cases:
@@ -88,7 +88,7 @@ def measure(
 
 @contextlib.contextmanager
 def million(url: str, token: str) -> Iterator[list[float]]:
-    """Another caller's pushes without end; at its end the list has how many of them a second were accepted."""
+    """An endless stream of another caller; at the end the list holds its accepted pushes per second."""
     rate: list[float] = []
     command = [sys.executable, "-m", "bench.service_million", url, token]
     process = start_on(SERVER_CORE, command, stdout=subprocess.PIPE)
@@ -118,6 +118,7 @@ def million(url: str, token: str) -> Iterator[list[float]]:
 def gateway_load_command(
     rate: int, seconds: float, delay_ms: float, cases: tuple[str, ...], file: Path | None
 ) -> None:
-    """Latency of single pushes to the gateway at an offered load: alone, beside slow and hostile clients, and beside a caller with a million."""
+    """Latency of single pushes to the gateway under load. Alone, beside slow and hostile clients, and beside a caller with a
+    million."""
     rows = measure(options.console, rate=rate, seconds=seconds, delay_ms=delay_ms, cases=cases or CASES)
     options.keep("gateway-load", rows, file)

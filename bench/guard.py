@@ -1,7 +1,8 @@
-"""Whether a change has made us slower or fatter than `thresholds.toml` allows: `python -m bench guard`.
+"""Whether a change costs more CPU or memory than `thresholds.toml` allows: `python -m bench guard`.
 
-The ratios are CPU to h2load's CPU in the same round, or of `pushcore send` with columns in the payload to it without them, with limits well below what is usual, and the best of a few tries
-counts: a busy machine makes a try worse, and hardly ever better. So what fails here has really become slower.
+A ratio is CPU to h2load's CPU in the same round, or CPU of `pushcore send` with columns to CPU without columns. Limits are well
+below the usual values, and the best of a few attempts counts: other load makes an attempt worse, hardly ever better. So a
+failure here means that the code has become slower.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ ROWS: Final = 60_000
 
 
 def thresholds() -> dict[str, Any]:
-    """What `thresholds.toml` says."""
+    """The limits in `thresholds.toml`."""
     return tomllib.loads(THRESHOLDS.read_text())
 
 
 def guard(console: Console, *, providers: Sequence[str], tries: int = TRIES, count: int = COUNT) -> list[str]:
-    """In sentences, which limits are crossed; none when all is well. Without h2load only what is counted is judged."""
+    """The crossed limits, one sentence each. Without h2load only counts are checked."""
     limits = thresholds()
     crossed = []
     for provider in providers:
@@ -56,7 +57,7 @@ def guard(console: Console, *, providers: Sequence[str], tries: int = TRIES, cou
 def columns_too_dear(
     console: Console, providers: Sequence[str], limits: Mapping[str, Any], tries: int, rows: int = ROWS
 ) -> list[str]:
-    """In sentences, what columns in a payload cost above the limits, in the best try. `providers`: one, or both at once."""
+    """The limits that columns in a payload cross in the best attempt, one sentence each. `providers`: one, or both at once."""
     crossed: list[str] = []
     with contextlib.ExitStack() as running:
         targets = [running.enter_context(fake(provider, "bare")) for provider in providers]
@@ -73,7 +74,7 @@ def columns_too_dear(
 def best_ratios(
     console: Console, provider: str, wanted: Mapping[str, float], tries: int, count: int
 ) -> dict[str, float]:
-    """Each case's CPU ratio to h2load in the best try; there are no more tries than it needs to be good enough."""
+    """Each case's CPU ratio to h2load in the best attempt. Attempts stop when all are good enough."""
     best = dict.fromkeys(CASES, 0.0)
     with constant.target("auto", provider) as target:
         for _ in range(tries):
@@ -90,7 +91,7 @@ def best_ratios(
 
 
 def too_slow(provider: str, best: Mapping[str, float], wanted: Mapping[str, float]) -> list[str]:
-    """The cases whose best ratio is below the limit."""
+    """The cases with a best ratio below the limit."""
     return [
         f"{case} ({provider}): h2load's CPU is {ratio} times pushcore's; at least {wanted[case]} is required"
         for case, ratio in best.items()

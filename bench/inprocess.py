@@ -1,9 +1,9 @@
-"""A transport that answers inside the process, so that a sender is measured without a server. `python -m bench.inprocess send …`.
+"""A transport that responds inside the process: it measures a sender without a server. `python -m bench.inprocess send …`.
 
-It stands in the place of TLS and wire for `pushcore`'s own command line. Requests are parsed as far as their frame
-headers, as their length and end must be known; each is answered with 200 at the loop's next turn. Two cores cannot
-also hold a server: this is how to see what two processes do on them. And as nothing of it depends on a machine's
-speed, `bench.counting` counts with it what a push allocates.
+It replaces TLS and the network under `pushcore`'s command line. Only the frame headers of requests are parsed, for
+their length and end; each request gets a 200 in the loop's next turn. On two cores there is no room for a server beside two
+processes, so these are measured here. Nothing in it depends on the machine's speed, so `bench.counting` counts a push's
+allocations with it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _hello(port: int) -> bytes:
 
 
 class AnsweringTransport(asyncio.Transport):
-    """The transport of one connection, and the server behind it. While they are `holding`, none of them answers."""
+    """The transport of one connection, and the server behind it. While `holding` is set, no transport responds."""
 
     holding: ClassVar[bool] = False
 
@@ -101,7 +101,7 @@ class AnsweringTransport(asyncio.Transport):
         return head + self._data + stream + self._body if self._data else head
 
     def deliver(self) -> None:
-        """Send what there is, unless it is held."""
+        """Send the waiting responses, unless they are held."""
         if self.holding:
             return
         self._due = False
@@ -110,18 +110,18 @@ class AnsweringTransport(asyncio.Transport):
             self._link.data_received(out)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """There is nothing to know."""
+        """No information: always the default."""
         return default
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Nothing is buffered."""
 
     def is_closing(self) -> bool:
-        """Whether it has been closed."""
+        """Whether the transport has been closed."""
         return self._closed
 
     def close(self) -> None:
-        """As a socket is closed."""
+        """Close the transport, as a socket is closed."""
         if not self._closed:
             self._closed = True
             live.remove(self)
@@ -135,12 +135,12 @@ live: Final[list[AnsweringTransport]] = []
 
 
 def hold() -> None:
-    """Answer nothing until `release`."""
+    """Respond to nothing until `release`."""
     AnsweringTransport.holding = True
 
 
 def release() -> None:
-    """Answer what was held, and everything from now on."""
+    """Send the held responses, and respond to everything from now on."""
     AnsweringTransport.holding = False
     for transport in live.copy():
         transport.deliver()
@@ -159,7 +159,7 @@ async def _open(self: Dialer, attempt: Attempt, seconds: float) -> Link:
 
 
 def install() -> None:
-    """From now on all connections of this process are such ones."""
+    """From now on all connections of this process use this transport."""
     Dialer._open_address = _open  # type: ignore[method-assign]  # in the place of the wire, in this process alone
 
 

@@ -1,9 +1,9 @@
 """Pushes in phases that callgrind can tell apart: what `bench.instructions` runs in the environment of each commit.
 
-`python instructed.py PROVIDER …` runs each case of `bench.counting` in short and long phases, answered in the process.
+`python instructed.py PROVIDER …` runs each case of `bench.counting` in short and long phases, with responses in the process.
 `getppid`, which nothing else here calls, marks the beginning and the end of a phase. It prints a line for each case. It
-imports the `bench` of the commit, so it relies on little: `inprocess.install`, and in `counting` on `CASES`, whose
-senders have `make` and `send`.
+imports the `bench` of the commit, so it uses little of it: `inprocess.install`, and `CASES` of `counting`, with `make` and
+`send` of its senders.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PHASES: Final = 2 * PAIRS
 
 
 async def in_phases(case: AbstractAsyncContextManager[counting.CountedCase]) -> None:
-    """All phases of a case, the collector off: when it runs would depend on everything before."""
+    """Run all phases of a case. The garbage collector is off: its moments would depend on everything before."""
     async with case as sender:
         await sender.send(sender.make(WARM))
         phases = [sender.make(many) for many in (SHORT, LONG) * PAIRS]

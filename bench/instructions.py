@@ -1,4 +1,4 @@
-"""Instructions that a push takes, counted by callgrind without a server: nearly the same in every run."""
+"""Instructions of a push, counted by callgrind without a server: nearly the same in every run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Counts = dict[tuple[str, str], list[float]]
 
 
 def why_not() -> str | None:
-    """None when instructions can be counted here."""
+    """Why instructions cannot be counted here; None if they can."""
     return None if shutil.which("valgrind") else "valgrind is missing: Debian's package valgrind"
 
 
@@ -93,7 +93,7 @@ def _finish(program: CountedProgram, process: subprocess.Popen[str], place: Path
 
 
 def per_push(text: str, totals: Sequence[int]) -> Counts:
-    """Instructions per push of what `instructed` printed.
+    """Instructions per push, from the output of `instructed`.
 
     Args:
         text: a line with provider and case for each case.

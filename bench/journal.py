@@ -1,7 +1,7 @@
-"""What a journal costs: rows a second through it and CPU for each, its thread included. `python -m bench.journal`.
+"""The cost of a journal: rows per second and CPU per row, its thread included. `python -m bench.journal`.
 
-A sender without a wire: it takes rows, holds a window of them, and answers them in another order. The same loop runs
-without a journal, and the difference is the journal's. The pushes carry the same apns-ids in both.
+The sender has no network: it takes rows, keeps a window of them in flight, and finishes them in another order. The same loop runs
+without a journal; the difference is the journal's cost. The pushes have the same apns-ids in both.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class NumberedRowPush(Notification):
 
 
 def measure(console: Console, *, count: int, runs: int, chunk_size: int = CHUNK_SIZE) -> list[dict[str, Any]]:
-    """CPU and rows a second, without and with a journal, and with so much work for each push that one core is busy."""
+    """CPU and rows per second, without and with a journal, and with enough work per push to keep one core busy."""
     relax_collector()
     rows = []
     for work in (0.0, 4.0):
@@ -76,7 +76,7 @@ def measure(console: Console, *, count: int, runs: int, chunk_size: int = CHUNK_
 
 
 def _run(count: int, seed: int, spin: Callable[[], object], journal: Journal | None) -> tuple[float, float]:
-    """Microseconds of CPU for each row, and seconds in all."""
+    """Microseconds of CPU per row, and the total in seconds."""
     rng = random.Random(seed)
     tokens = [rng.randbytes(32).hex() for _ in range(1000)]
     cpu, wall = time.process_time(), time.perf_counter()
@@ -111,7 +111,7 @@ def _answer(
     take: Callable[[Result], object],
     spin: Callable[[], object],
 ) -> None:
-    """Answer a burst out of the oldest half."""
+    """Finish a burst of pushes from the oldest half."""
     at = rng.randrange(max(len(flying) // 2 - BURST, 1))
     burst = flying[at : at + BURST]
     del flying[at : at + BURST]
@@ -122,7 +122,7 @@ def _answer(
 
 
 def _spin(work: float) -> Callable[[], object]:
-    """Something that keeps the CPU busy for about so many microseconds, in Python."""
+    """A function that keeps the CPU busy for about this many microseconds."""
     if not work:
         return lambda: None
     timed, loops = 0.0, 16

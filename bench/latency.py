@@ -1,4 +1,4 @@
-"""Latency under an offered load, from a tenth of what goes to nearly all of it."""
+"""Latency under an offered load, from a tenth of the highest rate to nearly all of it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def measure(
     kind: str = "auto",
     with_h2load: bool = True,
 ) -> list[dict[str, Any]]:
-    """A row for each case and load; a percentile is None when there were too few pushes for it."""
+    """A row for each case and load; a percentile is None if there were too few pushes for it."""
     rows: list[dict[str, Any]] = []
     with constant.target(kind, provider, delay_ms=delay_ms) as target:
         for case in cases:
@@ -91,7 +91,7 @@ def _row(
 
 
 def offer(case: str, target: Target, rate: float, seconds: float, connections: int) -> dict[str, Any]:
-    """One run of `bench.openloop` on the client's core; rate 0 is as much as goes."""
+    """One run of `bench.openloop` on the client's core; rate 0 is the highest that is possible."""
     command = [*target.inside, sys.executable, "-m", "bench.openloop", case, json.dumps(asdict(target))]
     done = run_on(
         CLIENT_CORE,
@@ -135,5 +135,5 @@ def _h2load_rows(
 
 
 def read_log(text: str) -> list[float]:
-    """Seconds that each request took, from h2load's `--log-file`: start in µs, status, duration in µs."""
+    """The duration of each request in seconds, from h2load's `--log-file`: start in µs, status, duration in µs."""
     return [int(line.split("\t")[2]) / 1e6 for line in text.splitlines() if line.count("\t") >= 2]

@@ -1,4 +1,4 @@
-"""How results look: one table on the terminal, the same one as Markdown, and one JSON form, `{"machine", "rows"}`."""
+"""The forms of results: a table on the terminal, the same table in Markdown, and JSON, `{"machine", "rows"}`."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ MISSING: Final = "\N{EN DASH}"
 
 
 def plain(value: Any) -> str:
-    """As it is."""
+    """The value as it is."""
     return str(value)
 
 
 def whole(value: float) -> str:
-    """With spaces between thousands: 370 000."""
+    """A whole number with spaces between thousands: 370 000."""
     return f"{value:,.0f}".replace(",", " ")
 
 
 def two(value: float) -> str:
-    """Two digits after the point, fewer before it is worth them: 3.61, 28.4, 870."""
+    """Two digits after the point, fewer for larger numbers: 3.61, 28.4, 870."""
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else whole(value)
 
 
@@ -37,26 +37,26 @@ def share(value: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: the key in the rows, what stands above it (with its unit), and how values are written."""
+    """One column: the key in the rows, the heading (with its unit), and the format of its values."""
 
     key: str
     title: str
     write: Callable[[Any], str] = plain
 
     def text(self, row: dict[str, Any]) -> str:
-        """The cell; a dash where the row has nothing to say."""
+        """The cell; a dash where the row has no value."""
         value = row.get(self.key)
         return MISSING if value is None else self.write(value)
 
     @property
     def is_number(self) -> bool:
-        """Numbers stand to the right."""
+        """Whether the column holds numbers, which are aligned to the right."""
         return self.write is not plain
 
 
 @dataclass(frozen=True, slots=True)
 class TableLayout:
-    """What a measurement's rows look like as a table. `reading`: a sentence that says how to read it."""
+    """A measurement's rows as a table. `reading`: a sentence that says how to read it."""
 
     title: str
     columns: Sequence[Column]
@@ -87,7 +87,7 @@ def markdown(form: TableLayout, rows: Iterable[dict[str, Any]]) -> str:
 
 
 def write(path: Path, machine: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    """The one JSON form."""
+    """Write machine and rows as JSON."""
     path.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")
 
 

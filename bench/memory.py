@@ -1,4 +1,4 @@
-"""Resident memory of a long campaign from a generator: it must depend on the window, not on the count."""
+"""Resident memory of a long campaign from a generator. It must depend on the window, not on the count."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FORM: Final = TableLayout(
 
 
 def measure(console: Console, *, count: int, provider: str = "apns") -> list[dict[str, Any]]:
-    """Peak and growth of the process that runs the case `engine`, sampled from outside."""
+    """Peak and growth of a process that runs the case `engine`, sampled from outside."""
     with fake(provider, "bare") as target:
         process = start("engine", target, count=count)
         try:

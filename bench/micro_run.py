@@ -29,7 +29,7 @@ FORM: Final = TableLayout(
 
 
 def measure(console: Console, *, chosen: str = "", seconds: float = 0.5) -> list[dict[str, Any]]:
-    """A row for each benchmark whose name has `chosen` in it; about so many seconds each."""
+    """A row for each benchmark with `chosen` in its name; about `seconds` for each."""
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "micro.json"
         command = [

@@ -1,8 +1,8 @@
 """Our client under an offered load: `python -m bench.openloop CASE TARGET RATE SECONDS CONNECTIONS`.
 
 It prints one JSON line: rate, ok, cpu_us, and the latencies in milliseconds. Cases: `engine` is `send_many` with a
-source that gives what is due, `send` is a task for each push, as a server makes one for each of its requests. RATE 0
-is as much as goes, which `latency` takes for the maximum of that case.
+source that yields each push when it is due; `send` is a task for each push, like a server's task for each of its requests. RATE 0
+is the highest possible rate; `latency` takes it as the maximum of that case.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ENDLESS: Final = 1e9
 
 
 class Load:
-    """Pushes with the moment when they were due, and the latencies of those that have ended."""
+    """Pushes with the moment when they were due, and the latencies of finished ones."""
 
     def __init__(self, target: Target, rate: float, seconds: float) -> None:
         self.rate = rate or ENDLESS
@@ -46,7 +46,7 @@ class Load:
         self.ok = 0
 
     async def bursts(self) -> AsyncIterator[list[Any]]:
-        """What is due at each tick, late ones at once; without a rate so much that the engine always has work."""
+        """The pushes due at each tick, late ones at once; without a rate, enough to keep the engine busy."""
         begun = time.perf_counter()
         given, tick = 0, 0
         while given < self.count:
@@ -80,7 +80,7 @@ class Load:
 
 
 async def engine(target: Target, load: Load, connections: int) -> dict[str, Any]:
-    """`send_many` over an asynchronous source."""
+    """`send_many` over an async source."""
 
     async def source() -> AsyncIterator[Any]:
         async for burst in load.bursts():
@@ -100,7 +100,7 @@ async def engine(target: Target, load: Load, connections: int) -> dict[str, Any]
 
 
 async def send(target: Target, load: Load, connections: int) -> dict[str, Any]:
-    """A task for each push; without a rate as many at a time as there are streams."""
+    """A task for each push; without a rate, one at a time per stream."""
     provider = PROVIDERS[target.provider]
     room = asyncio.Semaphore(provider.streams * connections) if load.rate == ENDLESS else None
 

@@ -1,4 +1,4 @@
-"""What the commands of `python -m bench` have in common: their options, and what becomes of their rows."""
+"""What the commands of `python -m bench` have in common: options, and the output of their rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ console: Final = Console(stderr=True, width=None if sys.stderr.isatty() else 200
 
 
 def keep(name: str, rows: list[dict[str, Any]], file: Path | None) -> None:
-    """Say which promises the rows keep, and write them to the file if one was named."""
+    """Print which promised bounds the rows meet, and write the rows to the file if one was named."""
     told = promises.judge(name, rows)
     if told:
         look.show(console, promises.FORM, told)
@@ -34,7 +34,7 @@ def keep(name: str, rows: list[dict[str, Any]], file: Path | None) -> None:
 
 
 def say_interpreter() -> None:
-    """Say what ran our side: an optimised build needs a fifth less for the same push."""
+    """Print the build of the interpreter: an optimised one needs a fifth less CPU for the same push."""
     console.print(f"Python {interpreter()}", markup=False)
 
 

@@ -1,4 +1,4 @@
-"""What columns in a payload cost `pushcore send`: each format against a static payload, in the same run."""
+"""The cost of columns in a payload for `pushcore send`: each format against a static payload, in the same run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _NAME, _ORDER = "Ada 1", "1000001"  # in place of the columns
 
 
 def payloads(provider: str) -> dict[str, str]:
-    """The payload files by kind. For devices of both providers, only Expo's format serves."""
+    """The payload files by kind. For devices of both providers there is only Expo's format."""
     own = EXPO if provider == MIXED else PAYLOADS[provider]
     static = own.replace("{{name}}", _NAME).replace("{{order}}", _ORDER)
     return {"static": static, "expo": EXPO, **({} if provider == MIXED else {"own": own})}
@@ -101,7 +101,7 @@ def _row(provider: str, form: str, journal: str, rows: int, costs: dict[str, lis
 
 
 def too_dear(rows: Sequence[dict[str, Any]], wanted: dict[str, float]) -> list[str]:
-    """In sentences, which ratios are above their limit; `wanted`: by kind."""
+    """The ratios above their limit, one sentence each. `wanted`: the limits by kind."""
     return [
         f"a row in {name} ({row['provider']}, {row['form']}) takes {row[f'{kind}_ratio']} times the CPU of a static one, "
         f"at most {limit} is allowed"

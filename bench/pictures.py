@@ -1,4 +1,4 @@
-"""The report's pictures: SVG that is readable on a light and on a dark page. Needs matplotlib, the extra `bench`."""
+"""The report's pictures: SVG for light and dark pages. Needs matplotlib, the extra `bench`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class NoPictures(Exception):
 
 
 def _figure(width: float, height: float, columns: int = 1) -> tuple[Any, Any, Any]:
-    """A figure, its first set of axes of so many side by side, and the module. Raises `NoPictures` without matplotlib."""
+    """A figure with this many axes side by side, the first of them, and the module. Raises `NoPictures` without matplotlib."""
     try:
         matplotlib = importlib.import_module("matplotlib")
     except ImportError:
@@ -75,7 +75,7 @@ def _provider(rows: list[Row]) -> str:
 
 
 def _svg(figure: Any, caption: str) -> str:
-    """The figure as SVG text with `caption` below and colours that follow the page."""
+    """The figure as SVG text, with `caption` below it and colours that follow the page."""
     lines = [part for line in caption.splitlines() for part in textwrap.wrap(line, CAPTION_WIDTH)]
     figure.text(0.0, -0.02, "\n".join(lines), fontsize=7.5, color=INK, va="top", ha="left")
     file = io.StringIO()
@@ -94,7 +94,7 @@ def _plain_numbers(axis: Any) -> None:
 
 
 def follow_the_page(svg: str) -> str:
-    """Make its colours follow `prefers-color-scheme`; what knows no CSS variables keeps the light ones."""
+    """Make the colours follow `prefers-color-scheme`; a viewer without CSS variables shows the light ones."""
     names = {light: f"--c{at}" for at, light in enumerate(DARK)}
 
     def both(match: re.Match[str]) -> str:
@@ -111,7 +111,7 @@ def follow_the_page(svg: str) -> str:
 
 
 def rivals(rows: list[Row], caption: str) -> str | None:
-    """Notifications a second, and those for each second of CPU, of each client on log axes; None without any."""
+    """Notifications per second and per second of CPU, of each client, on log axes; None without any."""
     shown = sorted((row for row in rows if row.get("per_cpu_second")), key=lambda row: row["per_cpu_second"])
     if not shown:
         return None

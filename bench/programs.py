@@ -28,7 +28,7 @@ from . import badday, brokers, burst, campaign, fakes, options, queues
 def burst_command(
     provider: str, kind: str, rows: int, parts: tuple[str, ...], lead: float, runs: int, file: Path | None
 ) -> None:
-    """`pushcore send --start-at`: how long from the time that was set to the first and the last response."""
+    """The delay of `pushcore send --start-at`. From the set time to the first and the last response."""
     measured = burst.measure(
         options.console,
         provider=provider,
@@ -53,7 +53,7 @@ def burst_command(
 def campaign_command(
     provider: str, rows: int, memory_rows: int, parts: tuple[str, ...], runs: int, file: Path | None
 ) -> None:
-    """`pushcore send` itself: what a journal costs, memory of two million rows, two processes against one."""
+    """`pushcore send` as a whole. The cost of a journal, the memory of two million rows, two processes against one."""
     measured = campaign.measure(
         options.console,
         provider=provider,
@@ -79,7 +79,7 @@ def campaign_command(
 def queue_command(
     rows: int, chunk: int, names: tuple[str, ...], parts: tuple[str, ...], runs: int, file: Path | None
 ) -> None:
-    """Campaigns over a queue: what a worker adds to a push, and what two workers do against one."""
+    """Campaigns over a queue. The CPU that a worker adds to a push, and two workers against one."""
     measured = queues.measure(
         options.console, rows=rows, chunk=chunk, runs=runs, names=names, parts=parts or queues.PARTS
     )
@@ -97,7 +97,7 @@ def queue_command(
 def badday_command(
     provider: str, days: tuple[str, ...], rate: int, seconds: float, file: Path | None
 ) -> None:
-    """Servers that send each connection away after 100 to 200 requests: what is delivered of an offered load."""
+    """Servers that close each connection early. The delivered part of an offered load, at 100 to 200 requests per connection."""
     measured = badday.measure(
         options.console, provider=provider, rate=rate, seconds=seconds, days=days or badday.DAYS
     )
@@ -109,7 +109,7 @@ def badday_command(
 @options.runs(3)
 @options.json_file
 def fakes_command(count: int, runs: int, file: Path | None) -> None:
-    """What each profile of the fake APNs and the fake FCM can take, by h2load."""
+    """The load that the fakes can take, by h2load."""
     options.keep("fakes", fakes.measure(options.console, count=count, runs=runs), file)
 
 
@@ -118,5 +118,5 @@ def fakes_command(count: int, runs: int, file: Path | None) -> None:
 @options.runs(9)
 @options.json_file
 def watched_command(count: int, runs: int, file: Path | None) -> None:
-    """What a control port with an open page costs the strict fakes with a plan of 1 % errors, by h2load."""
+    """The cost of an open control page for the fakes. By h2load, with a plan of 1 % errors."""
     options.keep("watched", fakes.measure_watched(options.console, count=count, runs=runs), file)

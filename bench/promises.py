@@ -1,4 +1,4 @@
-"""What the figures must be, and whether they are: bounds that do not depend on the machine, judged by its rows."""
+"""The promised bounds, and whether rows meet them. The bounds do not depend on the machine."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ FORM: Final = TableLayout(
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """One figure and its bound. `measured`: None when it cannot be told, and then `why` says why."""
+    """One figure and its bound. `measured`: None if it is not known, and then `why` has the reason."""
 
     what: str
     measured: float | None
@@ -61,7 +61,7 @@ class Promise:
     why: str = ""
 
     def row(self, measurement: str, provider: str) -> Row:
-        """As it stands in the table."""
+        """The promise as a row of the table."""
         if self.measured is None:
             holds = self.why
         else:
@@ -73,7 +73,7 @@ class Promise:
 
 
 def judge(measurement: str, rows: Iterable[Row]) -> list[Row]:
-    """A row for each promise that is about this measurement, for each provider that its rows are about."""
+    """A row for each promise about this measurement, for each provider in its rows."""
     rows = list(rows)
     if measurement not in _PROMISES:
         return []
@@ -135,7 +135,7 @@ def _wan(rows: list[Row]) -> Iterator[Promise]:
 
 
 def reached(row: Row) -> float:
-    """Times the lower of 90 % of the ideal and 95 % of h2load's rate over the same path."""
+    """The rate divided by the lower of 90 % of the ideal and 95 % of h2load's rate over the same path."""
     return float(max(row["of_ideal"] / OF_IDEAL, row["of_h2load"] / OF_H2LOAD))
 
 

@@ -1,4 +1,4 @@
-"""The two providers as the benchmarks see them: the same work by our client and, as paths, headers and body, by h2load."""
+"""The two providers as the benchmarks see them: the same work for pushcore and, as paths, headers and body, for h2load."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ def payload(number: int) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What is sent, when it is not the usual.
+    """What is sent, if it differs from the default.
 
-    `size`: bytes of each body, None for the usual one. `fated`: per cent of the devices whose token tells a strict fake
-    to refuse it; every fourth of those blames the token, the rest say that the device is gone.
+    `size`: bytes of each body, None for the usual one. `fated`: per cent of the devices with a token that a strict fake
+    rejects; every fourth rejection blames the token, the rest say that the device is gone.
     """
 
     size: int | None = None
     fated: int = 0
 
     def refused(self, number: int) -> bool:
-        """Whether the device of that number is to be refused. The first one is not, unless all are."""
+        """Whether the n-th device is rejected. The first one is not, unless all are."""
         return (number * 37 + 99) % 100 < self.fated
 
     def blames_token(self, number: int) -> bool:
-        """Whether the refusal of that device blames its token."""
+        """Whether the rejection of this device blames its token."""
         return (number // 100 + number) % 4 == 0
 
 
@@ -59,7 +59,7 @@ USUAL: Final = Workload()
 
 
 def sized(number: int, size: int) -> dict[str, Any]:
-    """An APNs payload of so many bytes as JSON, 20 at least."""
+    """An APNs payload of this many bytes as JSON, at least 20."""
     return {"aps": {"alert": f"{number:07d}".ljust(size - 20, "x")[: max(size - 20, 0)]}}
 
 
@@ -82,17 +82,17 @@ def message(number: int) -> Message:
 
 
 def sized_message(number: int, size: int) -> Message:
-    """A message for FCM of so many bytes as JSON, 208 at least."""
+    """A message for FCM of this many bytes as JSON, at least 208."""
     text = f"{number:07d}".ljust(size - 208, "x")[: max(size - 208, 0)]
     return Message(token=registration(number), notification={"body": text})
 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """How one provider is worked with.
+    """What the benchmarks know of a provider.
 
-    `streams`: what its servers allow on one connection. `sizes`: bytes of a body, from small to the most allowed.
-    `path`: differs from device to device with APNs. `pushes`: so many, for as many devices.
+    `streams`: the limit on one connection. `sizes`: bytes of a body, from small to the largest allowed.
+    `path`: differs from device to device with APNs. `pushes`: makes n pushes, for n devices.
     """
 
     name: str

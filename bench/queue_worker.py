@@ -1,7 +1,7 @@
 """One worker of `bench.queues`, or the engine without a queue: `python -m bench.queue_worker '{"url": …}'`.
 
-Requests are answered in the process. It says "ready" when it has a connection, and in the end one JSON line: rows, and
-seconds of CPU (`cpu`) or microseconds for a push (`cpu_us`).
+Responses are made in the process. It prints "ready" when it has a connection, and at its end one JSON line: rows, and
+seconds of CPU (`cpu`) or microseconds per push (`cpu_us`).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def burn(loops: int) -> None:
 
 
 def calibrate(microseconds: float) -> int:
-    """How many loops of `burn` take so long on this machine; of several tries the fastest counts, for it was least disturbed."""
+    """How many loops of `burn` take this long here. The fastest of several attempts counts: it was disturbed least."""
     best = float("inf")
     for _ in range(20):
         began = time.process_time()
@@ -51,7 +51,7 @@ def calibrate(microseconds: float) -> int:
 
 
 def client() -> ApnsClient:
-    """With a key of its own."""
+    """A client with its own key."""
     key = ec.generate_private_key(ec.SECP256R1()).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -63,7 +63,7 @@ def client() -> ApnsClient:
 
 
 def working(loops: int) -> None:
-    """From now on each answer costs so many loops."""
+    """From now on each response costs this many loops."""
     answer = inprocess.AnsweringTransport._answer
 
     def work(self: inprocess.AnsweringTransport, stream: bytes) -> bytes:
@@ -82,7 +82,7 @@ async def connected() -> AsyncIterator[ApnsClient]:
 
 
 async def work(url: str, campaign: str, loops: int) -> dict[str, Any]:
-    """As a worker of a campaign."""
+    """Send as a worker of a campaign."""
     queue = await open_queue(url, campaign)
     try:
         async with Fleet(queue) as fleet, connected() as made, PushEngine(made, shared=fleet) as engine:
@@ -97,7 +97,7 @@ async def work(url: str, campaign: str, loops: int) -> dict[str, Any]:
 
 
 async def alone(rows: int) -> dict[str, Any]:
-    """The same pushes without a queue."""
+    """Send the same pushes without a queue."""
     async with connected() as made, PushEngine(made) as engine:
         began, ok = time.process_time(), 0
         async for result in engine.send_many(pushes(rows)):
@@ -108,14 +108,14 @@ async def alone(rows: int) -> dict[str, Any]:
 
 
 def pushes(count: int) -> Iterator[NumberedNotification]:
-    """What a sender's own loop would make: a token, a payload, an apns-id."""
+    """The pushes that a program's own loop would make: a token, a payload, an apns-id."""
     prefix = id_prefix("bench")
     for row in range(1, count + 1):
         yield NumberedNotification(row, f"{row:064x}", PAYLOAD, apns_id=f"{prefix}{row:012x}")
 
 
 def main() -> None:
-    """Run, and print what was measured."""
+    """Run, and print the figures."""
     options = json.loads(sys.argv[1])
     inprocess.install()
     relax_collector()

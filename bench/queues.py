@@ -1,7 +1,7 @@
-"""Campaigns over a queue: what a worker adds to a push, and what two workers do against one.
+"""Campaigns over a queue: the CPU that a worker adds to a push, and two workers against one.
 
-Nothing is sent: requests are answered inside the worker's process (`inprocess`), so that two cores have room for two
-workers. The coordinator, and with it this process, and the broker share the core of the servers.
+Nothing is sent: responses are made inside the worker's process (`inprocess`), so that two cores are enough for two
+workers. The coordinator (this process) and the broker share the servers' core.
 """
 
 from __future__ import annotations
@@ -82,9 +82,9 @@ def measure(
     names: Sequence[str] = (),
     parts: Sequence[str] = PARTS,
 ) -> list[dict[str, Any]]:
-    """What each of `parts` measures on each broker, in rows with a key "part".
+    """The rows of each of `parts` on each broker, with a key "part".
 
-    `names`: of the brokers; without any, all that there are. Raises `CannotMeasure` when one of them is missing.
+    `names`: of the brokers; none means all that are installed. Raises `CannotMeasure` if a named one is missing.
     """
     for name in names:
         if why := brokers.missing(name):
@@ -143,7 +143,7 @@ def _workers(console: Console, name: str, rows: int, chunk: int, runs: int) -> d
 
 
 def _alone(rows: int) -> float:
-    """Microseconds of CPU for a push by the engine without a queue."""
+    """Microseconds of CPU per push of the engine without a queue."""
     process = _start(CLIENT_CORE, {"rows": rows})
     try:
         return float(_told(process)["cpu_us"])
@@ -152,7 +152,7 @@ def _alone(rows: int) -> float:
 
 
 def _campaign(name: str, rows: int, chunk: int, workers: int, loops: int) -> dict[str, Any]:
-    """CPU per push, rows a second and cores that other programs used, of one campaign by this number of workers."""
+    """CPU per push, rows per second, and cores used by other programs, of one campaign with this number of workers."""
     with brokers.broker(name) as url, tempfile.TemporaryDirectory() as directory, on_core(0):
         options = {"url": url, "campaign": CAMPAIGN, "loops": loops}
         processes: list[subprocess.Popen[str]] = []
@@ -200,7 +200,7 @@ async def _run(
 
 
 async def _collect(coordinator: Coordinator, rows: int) -> tuple[float, float]:
-    """Rows a second between `FIRST` and `LAST`, and the CPU seconds that the machine used meanwhile."""
+    """Rows per second between `FIRST` and `LAST`, and the CPU seconds that the machine used meanwhile."""
     running = asyncio.create_task(coordinator.run())
     marks = []
     try:
@@ -247,7 +247,7 @@ def _start(core: int | None, options: dict[str, Any]) -> subprocess.Popen[str]:
 
 
 def _told(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """What it measured."""
+    """The figures that a worker printed."""
     line = first_line(process)
     if process.wait(LONGEST) or not line:
         raise CannotMeasure("a worker failed; what it said is above")

@@ -1,7 +1,6 @@
-"""Ratios of paired runs, how far they spread, and what they say: pure arithmetic.
+"""Ratios of paired runs, their spread, and the verdict: pure arithmetic.
 
-The two runs of a pair follow each other at once, so that a change of the machine's speed affects both and leaves their
-ratio alone.
+The two runs of a pair follow each other at once. So a change of the machine's speed affects both, and not their ratio.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ class Ratio:
 
     @property
     def verdict(self) -> str:
-        """`same` when the ratio is within `TOLERANCE` of 1, or 1 is within its spread; else `slower` or `faster`."""
+        """`same` if the ratio is within `TOLERANCE` of 1, or 1 is within its spread; otherwise `slower` or `faster`."""
         if abs(self.value - 1) <= TOLERANCE + 1e-9 or self.low <= 1 <= self.high:
             return SAME
         return SLOWER if self.value > 1 else FASTER
@@ -60,7 +59,7 @@ def ratio(old: Sequence[float], new: Sequence[float]) -> Ratio:
 def _dropped(pairs: int) -> int:
     """How many of the smallest ratios, and as many of the largest, the interval can do without.
 
-    The median lies outside of the k-th smallest and the k-th largest when fewer than k ratios are below it, or above.
+    The median lies outside the k-th smallest and the k-th largest ratio if fewer than k ratios are below it, or above it.
     """
     dropped, outside = 0, 1  # of 2 ** pairs equally likely patterns, on one side
     while True:

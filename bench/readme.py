@@ -1,6 +1,6 @@
-"""The figures of README and of the page of benchmarks, and their pictures, from a report.
+"""Writes the figures of README and of the benchmarks page, and their pictures, from a report.
 
-Everything between two marks of these pages is written here and nowhere else.
+The text between two marks of these pages is written here and nowhere else.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ Report = tuple[Row, list[Row]]
 
 
 def gateway_figures(machine: Row, rows: list[Row], measured: date) -> str:
-    """What stands between the marks of the gateway's guide. Raises `CannotMeasure` when a row is of something else."""
+    """The text between the marks of the gateway's guide. Raises `CannotMeasure` if a row is of another measurement."""
     if not rows or any(row.get("measurement") != "gateway" for row in rows):
         raise CannotMeasure("expected the file of `python -m bench gateway --json FILE`")
     rows = [row | {"per_core": 1e6 / row["cpu_us"]} for row in rows]
@@ -85,7 +85,7 @@ def gateway_figures(machine: Row, rows: list[Row], measured: date) -> str:
 
 
 def summary(machine: Row, rows: list[Row], measured: date, beside: Report | None = None) -> str:
-    """What stands between README's marks: a line for each of three measurements that has its rows.
+    """The text between README's marks: a line for each of three measurements, if it has rows.
 
     Args:
         beside: `throughput` on the same machine with another interpreter.
@@ -102,7 +102,7 @@ def summary(machine: Row, rows: list[Row], measured: date, beside: Report | None
 
 
 def _engine_cpu(rows: list[Row]) -> float | None:
-    """Microseconds of CPU for a push of the engine to APNs, as `throughput` has measured it first."""
+    """Microseconds of CPU per push of the engine to APNs: the first row of `throughput`."""
     for row in rows:
         if (row["measurement"], row.get("provider"), row.get("case")) == ("throughput", "apns", "engine"):
             return float(row["cpu_us"])
@@ -147,7 +147,7 @@ def _bounded(rows: list[Row]) -> Iterable[str]:
 
 
 def figures(machine: Row, rows: list[Row], measured: date, beside: Report | None = None) -> str:
-    """What stands between the page's marks. Measurements without rows are left out. `beside`: as `summary` has it."""
+    """The text between the page's marks. Measurements without rows are left out. `beside`: as in `summary`."""
     rows = _with_names(rows)
     by_name = {name: [row for row in rows if row["measurement"] == name] for name in NEEDED}
     parts = [
@@ -175,12 +175,12 @@ def _with_names(rows: list[Row]) -> list[Row]:
 
 
 def _command(rows: list[Row]) -> str:
-    """What was typed, but for the provider."""
+    """The command of a measurement, without the provider."""
     return f"`{rows[0]['command'].partition(' --provider ')[0]}`"
 
 
 def _free_rates(rows: list[Row]) -> Iterable[Row]:
-    """Without the ratios of rates that were the server's."""
+    """The rows without the ratios of rates that the server limited."""
     for row in rows:
         yield row | {"rate_ratio": None} if row["server_bound"] else row
 
@@ -215,7 +215,7 @@ def _flat(rows: list[Row]) -> Iterable[str]:
 def replace(text: str, block: str) -> str:
     """A page with `block` between its marks.
 
-    Raises `CannotMeasure` when one of the marks is missing.
+    Raises `CannotMeasure` if one of the marks is missing.
     """
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
@@ -225,7 +225,7 @@ def replace(text: str, block: str) -> str:
 
 
 def _read(report: Path) -> Report:
-    """What a report's directory holds. Raises `CannotMeasure` when it holds none."""
+    """The content of a report's directory. Raises `CannotMeasure` if it has no report."""
     try:
         return read(report / "report.json")
     except (OSError, ValueError) as error:
@@ -233,9 +233,9 @@ def _read(report: Path) -> Report:
 
 
 def update_guide(file: Path, root: Path = ROOT) -> Path:
-    """Put the figures of `python -m bench gateway --json FILE` into the gateway's guide. Returns its path.
+    """Put the figures of `python -m bench gateway --json FILE` into the gateway's guide; the guide's path.
 
-    Raises `CannotMeasure` when the file is another one.
+    Raises `CannotMeasure` if the file is another one.
     """
     try:
         machine, rows = read(file)
@@ -248,7 +248,7 @@ def update_guide(file: Path, root: Path = ROOT) -> Path:
 
 
 def update(report: Path, root: Path = ROOT, beside: Path | None = None) -> list[Path]:
-    """Take figures and pictures from the directory of a report. Returns the files that were written.
+    """Put figures and pictures of a report into the pages; the files that were written.
 
     Args:
         report: the directory.
@@ -256,7 +256,7 @@ def update(report: Path, root: Path = ROOT, beside: Path | None = None) -> list[
         beside: the directory of a report of `throughput` with another interpreter on the same machine.
 
     Raises:
-        CannotMeasure: the report has no such picture: a run was left out, or matplotlib was missing.
+        CannotMeasure: the report lacks a picture, because a run was left out or matplotlib was missing.
     """
     machine, rows = _read(report)
     other = _read(beside) if beside else None

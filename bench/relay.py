@@ -1,11 +1,11 @@
 """A TCP relay that makes a server distant: `python -m bench.relay UPSTREAM_PORT ONE_WAY_MS`.
 
-Every byte is held for half of the round trip in each direction and then passed on, WINDOW_UPDATEs too, and bandwidth
-is not limited. It listens on 127.0.0.1 and prints `listening on PORT`; SIGTERM ends it, and so does the end of its
-standard input, that is, of the process that started it.
+It holds every byte, WINDOW_UPDATEs too, for half of the round trip in each direction, and does not limit the bandwidth.
+It listens on 127.0.0.1 and prints `listening on PORT`. SIGTERM ends it, and so does the end of its standard input, that
+is, of its parent process.
 
-What it does not do: a real distance also delays TCP's handshake, its acknowledgements and thus its slow start. Here
-both ends see a near peer, so a connection carries all it may from its first byte.
+A real distance also delays TCP's handshake, its acknowledgements and thus its slow start. The relay does not: both ends
+see a near peer, so a connection has its full window from its first byte.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ RESUME: Final = LARGEST_HELD // 2
 
 
 class DelayedBytes:
-    """Bytes on their way in one direction, each chunk with the moment at which it arrives."""
+    """Bytes in flight in one direction, each chunk with its time of arrival."""
 
     def __init__(self, delay: float) -> None:
         self.delay = delay
@@ -34,12 +34,12 @@ class DelayedBytes:
         self._chunks: deque[tuple[float, bytes]] = deque()
 
     def add(self, data: bytes, now: float) -> None:
-        """They set out now."""
+        """Add a chunk that leaves now."""
         self._chunks.append((now + self.delay, data))
         self.size += len(data)
 
     def arrived(self, now: float) -> list[bytes]:
-        """Those that are there by now, in order, each once."""
+        """The chunks that have arrived by now, in order, each once."""
         arrived = []
         while self._chunks and self._chunks[0][0] <= now:
             arrived.append(self._chunks.popleft()[1])
@@ -48,7 +48,7 @@ class DelayedBytes:
 
     @property
     def next(self) -> float | None:
-        """When the next ones arrive."""
+        """When the next chunk arrives."""
         return self._chunks[0][0] if self._chunks else None
 
 
@@ -66,7 +66,7 @@ class RelayEndpoint(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """There may be too many."""
+        """Close the connection if there are too many."""
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         self._live.add(self)
@@ -74,7 +74,7 @@ class RelayEndpoint(asyncio.Protocol):
             transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Hold them."""
+        """Hold the bytes."""
         self.held.add(data, self.loop.time())
         if self.held.size > LARGEST_HELD and self.transport is not None:
             self.transport.pause_reading()
@@ -82,11 +82,11 @@ class RelayEndpoint(asyncio.Protocol):
             self._wait()
 
     def pause_writing(self) -> None:
-        """What is for this end stays with the other one."""
+        """Keep the bytes for this end at the other one."""
         self.full = True
 
     def resume_writing(self) -> None:
-        """Go on."""
+        """Write again."""
         self.full = False
         if self.other is not None:
             self.other.pass_on()
@@ -96,7 +96,7 @@ class RelayEndpoint(asyncio.Protocol):
         self._timer = None if due is None else self.loop.call_at(due, self.pass_on)
 
     def pass_on(self) -> None:
-        """Write what has arrived to the other end, if there is one and it takes it; it calls again when it does."""
+        """Write the arrived bytes to the other end, if it is there and can take them; it calls again when it can."""
         other = self.other
         if self._timer is not None:
             self._timer.cancel()
@@ -113,7 +113,7 @@ class RelayEndpoint(asyncio.Protocol):
             other.transport.close()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The other end hears of it when all bytes that came before have arrived."""
+        """Close the other end after all earlier bytes have arrived there."""
         self.over = True
         self._live.discard(self)
         self.pass_on()
@@ -122,7 +122,7 @@ class RelayEndpoint(asyncio.Protocol):
 async def serve(port: int, delay: float, ready: asyncio.Future[int] | None = None) -> None:
     """Relay to that port of 127.0.0.1 until cancelled, then cut all connections.
 
-    `ready` is given the port that it listens on; without one it is printed.
+    `ready` is called with the port; without it the port is printed.
     """
     loop = asyncio.get_running_loop()
     live: set[RelayEndpoint] = set()
@@ -166,7 +166,7 @@ async def serve(port: int, delay: float, ready: asyncio.Future[int] | None = Non
 
 
 def loop_in_microseconds() -> asyncio.AbstractEventLoop:
-    """`select` waits in microseconds, epoll and libuv in milliseconds, which is all of a near server's distance."""
+    """A loop on `select`, which waits in microseconds. epoll and libuv wait in milliseconds, as long as a near server's round trip."""
     return asyncio.SelectorEventLoop(selectors.SelectSelector())
 
 

@@ -36,7 +36,7 @@ MACHINE: Final = {
 def collect(files: Iterable[Path]) -> tuple[dict[str, Any], list[Row]]:
     """The machine of the first and the rows of all files.
 
-    Raises `CannotMeasure` if one is not such a file, or comes from another machine or commit.
+    Raises `CannotMeasure` if one is not such a file, or is from another machine or commit.
     """
     machine: dict[str, Any] = {}
     rows: list[Row] = []
@@ -58,7 +58,7 @@ def collect(files: Iterable[Path]) -> tuple[dict[str, Any], list[Row]]:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A measurement of one provider, as it is shown. `name`: of its picture's file, without a suffix."""
+    """A measurement of one provider, as the report shows it. `name`: of its picture's file, without a suffix."""
 
     name: str
     title: str
@@ -73,7 +73,7 @@ def make(
     rows: list[Row],
     missing: Sequence[str] = (),
 ) -> list[Path]:
-    """Write the report into the directory, made if need be. Returns the files."""
+    """Write the report into the directory, which is made if it is missing; the files."""
     directory.mkdir(parents=True, exist_ok=True)
     written = [directory / "report.json", directory / "report.md", directory / "report.html"]
     write(written[0], machine, rows)
@@ -93,7 +93,7 @@ def describe(machine: dict[str, Any]) -> str:
 
 
 def promised(rows: list[Row]) -> list[Row]:
-    """What must hold, for everything that was measured."""
+    """The rows of "What must hold", for everything that was measured."""
     return [
         row
         for name in MEASUREMENTS
@@ -102,7 +102,7 @@ def promised(rows: list[Row]) -> list[Row]:
 
 
 def _groups(rows: list[Row]) -> Iterable[tuple[Measurement, str, list[Row]]]:
-    """Each measurement with its provider ("" when it is of none) and its rows, in the suite's order."""
+    """Each measurement with its provider ("" if it has none) and its rows, in the suite's order."""
     for name, measurement in MEASUREMENTS.items():
         some = [row for row in rows if row["measurement"] == name]
         if measurement.of_provider:

@@ -1,4 +1,4 @@
-"""The commands that are about all measurements: `report`, `readme`, `guard` and `ab`."""
+"""The commands for all measurements: `report`, `readme`, `guard` and `ab`."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def report_command(
     names: tuple[str, ...],
     providers: tuple[str, ...],
 ) -> None:
-    """Runs everything, or reads JSON files, and writes JSON, Markdown, HTML and pictures into DIRECTORY.
+    """Measures everything and writes a report. DIRECTORY gets JSON, Markdown, HTML and pictures.
 
-    Failures are printed at the end and do not stop further measurements. Ctrl-C ends it with a report of the finished ones.
+    Failures are printed at the end and do not stop further measurements. Ctrl-C ends the run with a report of the finished ones.
     """
     console = options.console
     missing: list[str] = []
@@ -80,10 +80,10 @@ def report_command(
     help="A report of `throughput` with another interpreter on the same machine: its figures are shown, too.",
 )
 def readme_command(source: Path, beside: Path | None) -> None:
-    """Puts figures into the pages.
+    """Writes the figures of README and docs.
 
-    REPORT: a report's directory, for README.md, docs/inside/benchmarks.md and docs/images; or the file of `gateway --json`, for the guide of the
-    gateway.
+    REPORT: the directory of a report, for README.md, docs/inside/benchmarks.md and docs/images; or the file of `gateway --json`, for the
+    gateway's guide.
     """
     for path in readme.update(source, beside=beside) if source.is_dir() else [readme.update_guide(source)]:
         options.console.print(f"wrote {path}")
@@ -92,7 +92,7 @@ def readme_command(source: Path, beside: Path | None) -> None:
 @click.command("guard")
 @options.several("--provider", "providers", click.Choice(list(PROVIDERS)), "Only this one; without it both.")
 def guard_command(providers: tuple[str, ...]) -> None:
-    """Exit status 1 when a limit of bench/thresholds.toml is crossed: CPU against h2load, allocations, live objects."""
+    """Checks the limits of bench/thresholds.toml. CPU against h2load, allocations, live objects; exit status 1 if one is crossed."""
     crossed = guarding.guard(options.console, providers=providers or tuple(PROVIDERS))
     options.say_interpreter()
     for line in crossed:
@@ -123,12 +123,12 @@ def ab_command(
     runs: int,
     file: Path | None,
 ) -> None:
-    """Compares two commits, an old one and a new one (HEAD): CPU, instructions and allocations of a notification.
+    """Compares two commits. CPU, instructions and allocations of a push, on an old commit and on a new one (HEAD).
 
-    Each is checked out and installed under .bench/ab/ when it is first asked for. Runs alternate between them, against
-    the same server on the same cores. A ratio is "same" within 3 % of 1, or when 1 is within its spread.
+    Each commit is checked out and installed under .bench/ab/ at its first use. Runs alternate between them, against
+    the same server on the same cores. A ratio is "same" within 3 % of 1, or if 1 is within its spread.
 
-    Exit status 0: nothing is slower and nothing allocates more. 1: something is or does, or it cannot be measured.
+    Exit status 0: nothing is slower and nothing allocates more. 1: something is slower or allocates more, or cannot be measured.
     """
     console = options.console
     commits = [checkouts.resolve(revision) for revision in (old, new)]

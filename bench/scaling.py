@@ -1,4 +1,4 @@
-"""What changes when there are more connections, processes, streams in flight, or larger bodies."""
+"""The effect of more connections, processes or streams in flight, and of larger bodies."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _some(values: Sequence[int], few: bool) -> Sequence[int]:
 def _together(
     console: Console, provider: str, kind: str, processes: int, count: int, runs: int
 ) -> dict[str, Any]:
-    """Processes of the case `engine` at the same time, a server for each."""
+    """Several processes of the case `engine` at the same time, each with its own server."""
     rates, cpus, uses = [], [], []
     name = ""
     with ExitStack() as running:

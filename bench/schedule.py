@@ -1,8 +1,8 @@
-"""When pushes are due under an offered load, and what the latencies say: pure arithmetic.
+"""When pushes are due under an offered load, and percentiles of their latencies: pure arithmetic.
 
-The load is open: a push is due whether or not earlier ones have been answered, and its latency runs from the moment
-when it was due, not from when the sender sent it. So a stall of the sender or of the server is seen
-in every push that it held up (no coordinated omission).
+The load is open: a push is due whether or not earlier ones have a response. Its latency runs from the moment when it was
+due, not from when it was sent. So a stall of the sender or of the server is visible in every push that it delayed (no
+coordinated omission).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ PERCENTS: Final = (50.0, 90.0, 99.0, 99.9, 99.99)
 
 
 def due_by(ticks: int, rate: float) -> int:
-    """How many pushes are due when so many ticks have begun, the first at tick 0; their sum never drifts from `rate`."""
+    """How many pushes are due when `ticks` ticks have begun, the first at tick 0; the sum does not drift from `rate`."""
     return math.floor(ticks * TICK * rate + 1e-9)
 
 
 def due_at(number: int, rate: float) -> float:
-    """Seconds after the start at which the push of that number, from 0, is due: the start of its tick."""
+    """Seconds from the start until the n-th push, from 0, is due: the start of its tick."""
     tick = math.ceil((number + 1) / (TICK * rate) - 1e-6) - 1
     while due_by(tick + 1, rate) <= number:
         tick += 1
@@ -32,9 +32,9 @@ def due_at(number: int, rate: float) -> float:
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float | None:
-    """The smallest value with so many per cent of all at or below it; None when there are too few to tell.
+    """The smallest value with this many per cent of all at or below it; None if there are too few values.
 
-    `ordered`: from small to large. Too few are less than would have one above the percentile.
+    `ordered`: from small to large. There are too few if none would be above the percentile.
     """
     if not ordered or (percent > 50 and len(ordered) * (100 - percent) < 100 - 1e-9):
         return None

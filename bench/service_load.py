@@ -1,10 +1,10 @@
-"""Single pushes to a gateway at a rate that does not wait for it: `python -m bench.service_load URL TOKEN RATE SECONDS [--hostile]`.
+"""Single pushes to a gateway at a fixed rate: `python -m bench.service_load URL TOKEN RATE SECONDS [--hostile]`.
 
-The load is open (see `schedule`) and comes over connections that are made beforehand and kept. `--hostile` adds one slow and one hostile
-client for each hundred pushes, on connections of their own. Every push is sent, however late that is, to a device of its own: `device(n)`.
+The load is open (see `schedule`) and uses connections that are opened before and kept. `--hostile` adds one slow and one hostile
+client for each hundred pushes, on other connections. Every push is sent, however late, and each to another device: `device(n)`.
 
-It prints "half" when half of the responses are there, and at its end one JSON line: `planned`, `verdicts` (by verdict or status, "lost"
-without a response), `unasked` (responses that nothing had asked for), `offered` (the pushes that were due, a second), `latencies` in ms.
+It prints "half" when half of the responses have arrived, and at its end one JSON line: `planned`, `verdicts` (by verdict or status, "lost"
+without a response), `unasked` (responses without a request), `offered` (due pushes per second), `latencies` in ms.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ PAYLOAD: Final = {"aps": {"alert": "Hi"}}
 
 
 def device(number: int) -> str:
-    """The token that the push of this number, from 0, goes to."""
+    """The token of the n-th push, from 0."""
     return f"{FIRST_DEVICE + number:064x}"
 
 
 def request_of(to: str, token: str) -> bytes:
-    """One push as HTTP/1.1 has it."""
+    """One push as an HTTP/1.1 request."""
     body = json.dumps({"to": to, "payload": PAYLOAD}).encode()
     head = f"POST /v1/push HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 
 def hostile_requests(token: str) -> tuple[bytes, ...]:
-    """What no client should send: none of it may cost another client anything."""
+    """Requests that no client should send; they must not cost other clients anything."""
     push, head = request_of(f"{1:064x}", token), b"POST /v1/push HTTP/1.1\r\nhost: x\r\n"
     return (
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 500,
@@ -72,7 +72,7 @@ class KeptConnection(asyncio.Protocol):
         self.transport: asyncio.WriteTransport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A first request shows that it works, and begins its time as an idle connection."""
+        """Send a first request: it shows that the connection works, and begins its idle time."""
         self.transport = cast(asyncio.WriteTransport, transport)
         self.transport.write(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
 
@@ -98,7 +98,7 @@ class KeptConnection(asyncio.Protocol):
         self._load.answered(self, int(data[9:12]), data[end : end + length])
 
     def connection_lost(self, error: Exception | None) -> None:
-        """By the gateway, but at the end."""
+        """Count a connection that the gateway closed before the end."""
         if not self.ready.done():
             self.ready.set_exception(error or ConnectionError("closed"))
         else:
@@ -110,8 +110,8 @@ class ServiceLoad:
 
     Args:
         url: of the gateway.
-        token: of a caller that may have all connections' requests at a time.
-        rate: pushes a second.
+        token: of a caller with a limit of at least all connections' requests at a time.
+        rate: pushes per second.
         seconds: how long pushes are due.
         hostile: whether there are slow and hostile clients.
     """
@@ -132,7 +132,7 @@ class ServiceLoad:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> dict[str, Any]:
-        """Send all and wait for the responses; the figures."""
+        """Send everything, wait for the responses, and return the figures."""
         for start in range(0, CONNECTIONS, OPENED_AT_A_TIME):
             await asyncio.gather(
                 *(self._connect() for _ in range(min(OPENED_AT_A_TIME, CONNECTIONS - start)))
@@ -159,7 +159,7 @@ class ServiceLoad:
         self._use(connection)
 
     async def _offer(self) -> float:
-        """Send what is due at each tick; the seconds that this took."""
+        """Send the due pushes at each tick; the seconds that this took."""
         bad, rng = hostile_requests(self._token), Random(5)
         begun, number, tick = time.perf_counter(), 0, 0
         while number < self.count:
@@ -180,7 +180,7 @@ class ServiceLoad:
         return time.perf_counter() - begun
 
     def answered(self, connection: KeptConnection, status: int, body: bytes) -> None:
-        """A response has come."""
+        """Count a response."""
         if connection.due is None:
             self._unasked += 1
             return
@@ -189,7 +189,7 @@ class ServiceLoad:
         self._use(connection)
 
     def lost(self, connection: KeptConnection) -> None:
-        """A connection was closed: another takes its place."""
+        """Open another connection in place of a closed one."""
         if connection.due is not None:
             self._count("lost")
         elif not self._ended:
@@ -218,7 +218,7 @@ class ServiceLoad:
         task.add_done_callback(self._tasks.discard)
 
     async def _be_slow(self) -> None:
-        """A byte at a time, and never a whole request."""
+        """Send a byte at a time, and never a whole request."""
         with contextlib.suppress(OSError):
             _, writer = await asyncio.open_connection(self._host, self._port)
             for byte in request_of(f"{1:064x}", self._token)[:60]:
@@ -247,7 +247,7 @@ async def _close(writer: asyncio.StreamWriter) -> None:
 
 
 def main() -> None:
-    """Run one load and print what was counted and measured."""
+    """Run one load and print the counts and the figures."""
     url, token, rate, seconds = sys.argv[1:5]
 
     async def work() -> dict[str, Any]:

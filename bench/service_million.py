@@ -1,7 +1,7 @@
-"""One caller's pushes without end: `python -m bench.service_million URL TOKEN`.
+"""An endless stream of one caller: `python -m bench.service_million URL TOKEN`.
 
-Over `STREAMS` connections it writes lines to `/v1/push/stream` as fast as the gateway takes them, and reads what comes back. It prints
-"flowing" when each stream has its first results, and runs until it is told to end (SIGTERM); then it prints the lines of results.
+Over `STREAMS` connections it writes lines to `/v1/push/stream` as fast as the gateway takes them, and reads the results. It prints
+"flowing" when each stream has its first results, and runs until SIGTERM; then it prints the number of result lines.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def chunk() -> bytes:
 
 
 class Million:
-    """The streams. `results`: lines that have come back.
+    """The streams. `results`: the number of result lines so far.
 
     Args:
         url: of the gateway.
@@ -86,7 +86,7 @@ class Million:
 
 
 async def work(url: str, token: str) -> int:
-    """Stream until SIGTERM; the results that came back."""
+    """Stream until SIGTERM; the number of results."""
     million = Million(url, token)
     task = asyncio.ensure_future(million.run())
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
@@ -96,7 +96,7 @@ async def work(url: str, token: str) -> int:
 
 
 def main() -> None:
-    """Stream, and print how many results came back."""
+    """Stream, and print the number of results."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         print(runner.run(work(*sys.argv[1:3])))
 

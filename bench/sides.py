@@ -1,7 +1,7 @@
 """One run of one side of `python -m bench ab`: a command of the commit's own checkout, on the client's core.
 
-Commits of any age must understand what is asked of them here, so it is little: `python -m bench.cases CASE TARGET COUNT
-STREAMS CONNECTIONS`, `python -m bench.counting PROVIDER`, and `pushcore send` with options that README names.
+Old commits must understand these commands too, so there are few: `python -m bench.cases CASE TARGET COUNT STREAMS
+CONNECTIONS`, `python -m bench.counting PROVIDER`, and `pushcore send` with options that README names.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ COMMANDS: Final = {
 
 
 def prepare(place: Path, provider: str, count: int) -> None:
-    """The files that `pushcore send` needs, in a folder that both sides use."""
+    """Write the files that `pushcore send` needs into a folder that both sides use."""
     sending.write_csv(place / "devices.csv", count + FEW, provider)
     sending.write_csv(place / "few.csv", FEW, provider)
     personalised = sending.PAYLOADS[provider]
@@ -42,7 +42,7 @@ def prepare(place: Path, provider: str, count: int) -> None:
 
 
 def cpu_us(side: Checkout, case: str, target: Target, place: Path, count: int, seed: int) -> float:
-    """Microseconds of CPU, user and system, that a notification takes in a new process of that side.
+    """Microseconds of CPU, user and system, per notification in a new process of this side.
 
     Args:
         case: one of `CLIENTS` or `COMMANDS`.
@@ -64,7 +64,7 @@ def cpu_us(side: Checkout, case: str, target: Target, place: Path, count: int, s
 
 
 def command_cpu(side: Checkout, case: str, target: Target, place: Path, audience: str, seed: int) -> float:
-    """Seconds of CPU of a whole `pushcore send` of one of `COMMANDS`, its start included."""
+    """Seconds of CPU of one whole `pushcore send` of `COMMANDS`, its start included."""
     for old in (*place.glob("campaign.db*"), *place.glob("results.csv")):
         old.unlink()
     payload, *more = COMMANDS[case]
@@ -95,7 +95,7 @@ def _client(side: Checkout, case: str, target: Target, count: int, seed: int) ->
 
 
 def _run(side: Checkout, command: Sequence[str], directory: Path, seed: int, what: str) -> tuple[str, float]:
-    """What a command printed, and its seconds of CPU. Raises `CannotMeasure` when it failed or took too long."""
+    """A command's output, and its seconds of CPU. Raises `CannotMeasure` if it failed or took too long."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     try:
         done = run_on(

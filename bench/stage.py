@@ -1,6 +1,6 @@
-"""The stage that every measurement plays on: a server on one core, a client on the other, and h2load as the yardstick.
+"""What every measurement uses: a server on one core, a client on the other, and h2load as the reference.
 
-Everything is on loopback, bounded in count and time, and ended by the one who started it.
+Everything is on loopback and bounded in count and time. A process that is started here is ended here.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ TIMEOUT = 300.0  # seconds for any one process
 
 
 class CannotMeasure(Exception):
-    """Something that the measurement needs is missing; the message names it."""
+    """The measurement is not possible here; the message says why."""
 
 
 @dataclass
 class Target:
-    """A server that is listening, and what a client needs to know of it."""
+    """A listening server, and what a client needs to know of it."""
 
     name: str
     provider: str
@@ -49,7 +49,7 @@ class Target:
     """The process in between, on the server's core."""
 
     def cpu(self) -> float:
-        """CPU seconds that the server has used so far, and what is in between."""
+        """CPU seconds that the server, and a relay before it, have used so far."""
         ticks = 0
         for pid in filter(None, (self.pid, self.relay)):
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -61,7 +61,7 @@ class Target:
 class ClientRun:
     """One run of one client. `cpu_us` is the client's CPU for one notification.
 
-    `ok`: answered as they should be. `answered`: by any status; 0 if it was not counted.
+    `ok`: pushes with the expected response. `answered`: pushes with any response; 0 if not counted.
     """
 
     rate: float
@@ -105,7 +105,7 @@ def interpreter() -> str:
 
 
 def interpreter_build(configured: Mapping[str, Any] | None = None) -> str:
-    """How the interpreter was built: an optimised build takes a fifth less CPU for the same push.
+    """How the interpreter was built. An optimised build needs a fifth less CPU for the same push.
 
     Args:
         configured: the build's variables, as `sysconfig.get_config_vars` has them; None for those of this interpreter.
@@ -127,14 +127,14 @@ def interpreter_build(configured: Mapping[str, Any] | None = None) -> str:
 
 
 def h2load_version() -> str:
-    """What `h2load --version` says. Raises `CannotMeasure` when there is none."""
+    """The output of `h2load --version`. Raises `CannotMeasure` if h2load is missing."""
     if shutil.which("h2load") is None:
         raise CannotMeasure("h2load is missing: it is in Debian's package nghttp2-client")
     return subprocess.run(["h2load", "--version"], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def client_core(number: int = 0) -> int:
-    """The core of the client with that number: any but the server's."""
+    """The core of the n-th client: any but the server's."""
     return CLIENT_CORE + number % max((os.cpu_count() or 2) - 1, 1)
 
 
@@ -153,13 +153,13 @@ def on_core(core: int) -> Iterator[None]:
 
 
 def start_on(core: int, command: Sequence[str], **options: Any) -> subprocess.Popen[str]:
-    """`subprocess.Popen` for text on that core."""
+    """`subprocess.Popen` for text on this core."""
     with on_core(core):
         return subprocess.Popen(command, text=True, **options)
 
 
 def run_on(core: int, command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
-    """`subprocess.run` for text on that core; who waits for it is there too, and asleep."""
+    """`subprocess.run` for text on this core; the waiting parent is on it too, asleep."""
     with on_core(core):
         return subprocess.run(command, text=True, check=False, **options)
 
@@ -219,14 +219,14 @@ def nghttpd(like: Target) -> Iterator[Target]:
 
 
 def free_port() -> int:
-    """A port on loopback that was free a moment ago, for servers that cannot choose one."""
+    """A port on loopback that was free a moment ago, for servers that cannot choose one themselves."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def wait_for_port(port: int, timeout: float = 10.0) -> None:
-    """Return when a server listens there. Raises `CannotMeasure` after the timeout."""
+    """Return when a server listens on the port. Raises `CannotMeasure` after the timeout."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
@@ -236,13 +236,13 @@ def wait_for_port(port: int, timeout: float = 10.0) -> None:
 
 
 def first_line(process: subprocess.Popen[str]) -> str:
-    """What a server that was just started says first; "" when it ended instead."""
+    """The first line of a new server's output; "" if it ended instead."""
     assert process.stdout is not None
     return process.stdout.readline()
 
 
 def end(process: subprocess.Popen[Any]) -> None:
-    """Ask it to end, and see that it does."""
+    """Ask a process to end, and kill it if it does not."""
     process.terminate()
     try:
         process.wait(5)

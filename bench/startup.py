@@ -1,4 +1,4 @@
-"""How long until there is something: the import, the first push of a new process, and a fake in a fixture."""
+"""Start-up times: the import, the first push of a new process, and a fake in a fixture."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _row(what: str, provider: str | None, ms: float, python_ms: float | None) ->
 
 
 def _elapsed(code: str, runs: int) -> float:
-    """Milliseconds of a new interpreter; one run more than asked warms the disk's cache."""
+    """Milliseconds of a new interpreter. One extra run warms the disk's cache."""
     seen = []
     for _ in range(runs + 1):
         begun = time.perf_counter()

@@ -1,4 +1,4 @@
-"""All measurements by name: how each is run in the short and in the full form, and what its rows look like."""
+"""All measurements by name: the options of the short and of the full run, and the layout of the rows."""
 
 from __future__ import annotations
 
@@ -37,9 +37,10 @@ Run = Callable[[Console, str, bool], Rows]
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """`form`: of its rows, or a form for each of its parts, where rows have a key "part". `options`: what stands behind
-    its name on the command line for the full form, and for the short one. `of_provider`: whether it is run for each
-    provider."""
+    """One measurement.
+
+    `form`: the layout of its rows, or one for each part if its rows have a key "part". `options`: those of the full run, and
+    those of the short one. `of_provider`: whether it runs once for each provider."""
 
     name: str
     form: TableLayout | Mapping[str, TableLayout]
@@ -48,14 +49,14 @@ class Measurement:
     of_provider: bool = True
 
     def tables(self, rows: Rows) -> list[tuple[TableLayout, Rows]]:
-        """Its rows by their form."""
+        """The rows by their form."""
         if isinstance(self.form, TableLayout):
             return [(self.form, rows)]
         parts = [(form, [row for row in rows if row.get("part") == part]) for part, form in self.form.items()]
         return [(form, some) for form, some in parts if some]
 
     def command(self, provider: str, short: bool) -> str:
-        """What to type to repeat it."""
+        """The command that repeats it."""
         words = ["python -m bench", self.name, self.options[short]]
         if self.of_provider:
             words.append(f"--provider {provider}")

@@ -1,4 +1,4 @@
-"""One measurement after the other, whatever becomes of any of them; what each measured is on the disk at once."""
+"""Runs one measurement after the other, even if some fail. The rows of each are written to disk at once."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ SAME: Final = ("cpu", "cores", "commit")
 
 @dataclass(slots=True)
 class SweepResult:
-    """What a sweep brought. `missing`: in sentences, what could not be measured."""
+    """The rows of a sweep. `missing`: what could not be measured, one sentence each."""
 
     rows: list[Row] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
 
 def steps(names: Sequence[str], providers: Sequence[str]) -> list[tuple[Measurement, str]]:
-    """The measurements in the suite's order, each with its provider; one that is of none is there once."""
+    """The measurements in the suite's order, each with its provider; one without a provider is there once."""
     return [
         (measurement, provider)
         for name, measurement in MEASUREMENTS.items()
@@ -48,10 +48,10 @@ def sweep(
     short: bool,
     resume: bool = False,
 ) -> SweepResult:
-    """Run these measurements and keep the rows of each in `place`, a directory that is made if need be.
+    """Run these measurements and keep the rows of each in the directory `place`, which is made if it is missing.
 
-    A measurement that fails, for whatever reason, is in `missing`, and the next ones run. Ctrl-C ends the sweep with what there
-    is. `resume`: what `place` has from the same command, machine and commit is not measured again.
+    A failed measurement is in `missing`, and the next ones run. Ctrl-C ends the sweep with the rows so far. `resume`: what
+    `place` has from the same command, machine and commit is not measured again.
     """
     place.mkdir(parents=True, exist_ok=True)
     swept = SweepResult()
@@ -87,7 +87,7 @@ def sweep(
 
 
 def _kept(file: Path, machine: Row, command: str) -> list[Row]:
-    """The rows of an earlier sweep; none when they are of another command, machine or commit."""
+    """The rows of an earlier sweep; none if they are of another command, machine or commit."""
     try:
         its_machine, rows = read(file)
     except (OSError, ValueError):
@@ -97,6 +97,6 @@ def _kept(file: Path, machine: Row, command: str) -> list[Row]:
 
 
 def minutes(seconds: float) -> str:
-    """Such as `7 min 05 s`."""
+    """A duration as `7 min 05 s`."""
     whole = round(seconds)
     return f"{whole // 60} min {whole % 60:02} s"

@@ -43,10 +43,10 @@ def measure(
     cases: Sequence[str],
     targets: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """The rows of the report: each case on each target.
+    """The rows: each case on each target.
 
-    Without `targets` these are the C target where it can be built, the provider's bare fake, and for `frames` of APNs
-    nghttpd; what is not there is left out with a word.
+    Default targets: the C target if it can be built, the provider's bare fake, and nghttpd for `frames` of APNs. A missing
+    one is left out, and a line says so.
     """
     rows: list[dict[str, Any]] = []
     for kind in targets or ("c", "bare", "nghttpd"):
@@ -82,9 +82,9 @@ def compare(
     refused: int = 0,
     label: str = "",
 ) -> list[dict[str, Any]]:
-    """A row for h2load and one for each case. Runs take turns, so that a change of the machine's speed meets all.
+    """A row for h2load and one for each case. Runs take turns, so that a change of the machine's speed affects all.
 
-    `refused`: how many answers of a run must be refusals. `label`: what to call this in the progress.
+    `refused`: how many responses of a run must be rejections. `label`: the name in the progress.
     """
     yardstick: list[ClientRun] = []
     results: dict[str, list[ClientRun]] = {case: [] for case in cases}

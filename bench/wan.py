@@ -1,4 +1,4 @@
-"""A server that is far away, with Apple's flow control: how much of what streams and window allow is used?"""
+"""A distant server with Apple's flow control: how much of its streams and window is used?"""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ FORM: Final = TableLayout(
 
 
 def ideal(streams: int, window: float, body: int, rtt_ms: float, connections: int) -> tuple[float, str]:
-    """Notifications a second that a perfect client would send, and what holds it: `streams` or `window`."""
+    """Notifications per second of a perfect client, and its limit: `streams` or `window`."""
     fit = window / body
     return min(streams, fit) / (rtt_ms / 1000) * connections, "streams" if streams <= fit else "window"
 
@@ -65,7 +65,7 @@ def measure(
     cases: Sequence[str] = ("engine",),
     most: int = 2_000_000,
 ) -> list[dict[str, Any]]:
-    """A row for each client, round trip and number of connections. A run lasts about so many seconds."""
+    """A row for each client, round trip and number of connections. A run lasts about `seconds`."""
     if way in ("auto", "netem"):
         reason = why_no_netem()
         if way == "netem" and reason is not None:

@@ -1,4 +1,4 @@
-"""Frames and header blocks: a thousand requests out, a thousand answers in."""
+"""Frames and header blocks: a thousand requests written, a thousand responses read."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MAX_STREAMS, INITIAL_WINDOW = 3, 4
 
 
 def connection() -> Connection:
-    """Open, with room for a batch."""
+    """An open connection with enough streams and window for a batch."""
     made = Connection(Limits(timeout=60.0), 0.0)
     made.receive(frames.encode_settings([(MAX_STREAMS, BATCH), (INITIAL_WINDOW, 2**20)]), 0.0)
     made.receive(frames.encode_window_update(0, 2**26), 0.0)
@@ -65,7 +65,7 @@ def test_a_thousand_requests_out(benchmark: Any) -> None:
 
 
 def answers(streams: list[int]) -> bytes:
-    """200 on each of these streams, the first with the table size update that an obedient server begins with."""
+    """200 on each of these streams; the first begins with the table size update that a correct server sends."""
     responses = b"".join(
         frames.encode_headers(stream, ANSWER, end_stream=True, frame_size=16_384) for stream in streams[1:]
     )
@@ -75,7 +75,7 @@ def answers(streams: list[int]) -> bytes:
 
 @pytest.mark.parametrize("refused", [False, True], ids=["accepted", "refused"])
 def test_a_thousand_answers_in(benchmark: Any, refused: bool) -> None:
-    """`receive` of 1000 answers in pieces of 16 KiB."""
+    """`receive` of 1000 responses in pieces of 16 KiB."""
 
     def ready() -> tuple[tuple[Connection, list[bytes]], dict[str, Any]]:
         made = connection()
@@ -115,12 +115,12 @@ def test_a_header_block_for_a_template(benchmark: Any) -> None:
 
 
 def test_a_path_as_a_literal(benchmark: Any) -> None:
-    """What `build` spares each push."""
+    """What `build` saves for each push."""
     assert len(benchmark(path_literal, b"/3/device/" + b"a" * 64)) > 70
 
 
 def test_the_status_of_a_block(benchmark: Any) -> None:
-    """Without decoding the rest."""
+    """The status, without decoding the rest."""
     assert benchmark(read_status, ANSWER) == 200
 
 

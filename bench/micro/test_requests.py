@@ -30,7 +30,7 @@ def sink(finished: list[Exchange]) -> None:
 
 
 def made_of(requests: RequestBuilder, pushes: list[Any]) -> list[Exchange]:
-    """What becomes of them in a burst."""
+    """The requests made of a burst of pushes."""
     made: list[Exchange] = []
     assert requests.build(pushes, type(pushes[0]), sink, 60.0, made, []) is END
     return made
@@ -43,7 +43,7 @@ def apns() -> ApnsRequestBuilder:
 
 
 def test_a_thousand_apns_requests_from_dicts(benchmark: Any, apns: ApnsRequestBuilder) -> None:
-    """Each with a payload of its own."""
+    """Each push has its own payload."""
     pushes = [Notification(f"{number:064x}", payload(number)) for number in range(BATCH)]
     made = benchmark(made_of, apns, pushes)
     assert len(made) == BATCH
@@ -58,7 +58,7 @@ def test_a_thousand_apns_requests_from_ready_bytes(benchmark: Any, apns: ApnsReq
 
 
 def test_a_thousand_apns_requests_with_ids_and_collapse_ids(benchmark: Any, apns: ApnsRequestBuilder) -> None:
-    """Fields of each push's own."""
+    """Each push has its own id and collapse id."""
     pushes = [
         Notification(
             f"{number:064x}",
@@ -82,7 +82,7 @@ def test_a_thousand_fcm_requests(benchmark: Any) -> None:
 
 
 def test_a_thousand_fcm_requests_whose_parts_differ(benchmark: Any) -> None:
-    """An APNs payload and a collapse key of each device's own: nothing of them can be kept."""
+    """Each device has its own APNs payload and collapse key, so nothing can be cached."""
     requests = FcmRequestBuilder("fcm.googleapis.com", "fake-project")
     pushes = [message(number) for number in range(BATCH)]
     for number, push in enumerate(pushes):
@@ -106,7 +106,7 @@ def test_an_expo_message(benchmark: Any) -> None:
 
 
 def test_telling_a_token_by_its_shape(benchmark: Any) -> None:
-    """APNs' or FCM's."""
+    """Whether a token is APNs' or FCM's."""
     assert benchmark(recognise, DEVICE).platform == "apns"
 
 

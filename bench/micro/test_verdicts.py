@@ -1,4 +1,4 @@
-"""From an answer to a verdict."""
+"""From a response to a verdict."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def test_apns_reason_with_a_timestamp(benchmark: Any) -> None:
 
 
 def test_apns_reason_alone(benchmark: Any) -> None:
-    """Found byte for byte."""
+    """A body that is found byte for byte in the table."""
     assert benchmark(reasons.read_error, BAD) == ("BadDeviceToken", None)
 
 
 def test_apns_verdict(benchmark: Any) -> None:
-    """By the table."""
+    """The verdict, from the table."""
     assert benchmark(reasons.verdict_for, 410, "Unregistered") is Verdict.UNREGISTERED
 
 
@@ -49,7 +49,7 @@ def test_fcm_error(benchmark: Any) -> None:
 
 
 def test_fcm_message_name(benchmark: Any) -> None:
-    """On demand."""
+    """The message's name, which is decoded on demand."""
     assert benchmark(errors.message_name, NAME).startswith("projects/")
 
 

@@ -1,1 +1,1 @@
-"""Other people's libraries at the same work: one file for each in `drivers/`, which `run` installs and measures."""
+"""Other libraries at the same work: one file each in `drivers/`, which `run` installs and measures."""

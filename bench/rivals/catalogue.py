@@ -1,4 +1,4 @@
-"""What the drivers say of themselves in their first lines.
+"""Reads the first lines of the drivers, which describe them.
 
 A driver is one file in `drivers/`, in Python, JavaScript, Go, Rust or Java, that begins with comments like these:
 
@@ -6,10 +6,10 @@ A driver is one file in `drivers/`, in Python, JavaScript, Go, Rust or Java, tha
     # provider: apns
     # install: aioapns==4.0
     # streams: 1000
-    # source: where its documentation says that it is to be used so
+    # source: the page of its documentation that shows this use
 
 `install` names packages of PyPI, npm, the Go proxy, crates.io or Maven Central, by the language. A driver gets its work
-in environment variables that begin with RIVAL_ (see `drivers/measure.py`), sends one notification that does not count,
+in environment variables that begin with RIVAL_ (see `drivers/measure.py`). It sends one notification that does not count,
 then COUNT of them as its library's documentation says, and prints `{"rate", "cpu_us", "ok", "version"}` on one line.
 """
 
@@ -26,7 +26,7 @@ HELPERS: Final = frozenset({"measure.py"})
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """One driver. `streams`: how many requests it has in flight at most. `install`: packages with their versions."""
+    """One driver. `streams`: the most requests in flight. `install`: packages with their versions."""
 
     file: Path
     name: str
@@ -37,12 +37,12 @@ class Rival:
 
     @property
     def language(self) -> str:
-        """By the file's suffix."""
+        """The language, from the file's suffix."""
         return LANGUAGES[self.file.suffix]
 
 
 def comments(file: Path, names: tuple[str, ...]) -> dict[str, str]:
-    """What the comments at a program's beginning say by these names; the last name's text may take several lines.
+    """The values of these names in the first comments of a program; the last one may take several lines.
 
     Raises:
         ValueError: one of them is missing.
@@ -66,7 +66,7 @@ def comments(file: Path, names: tuple[str, ...]) -> dict[str, str]:
 
 
 def read(file: Path) -> Rival:
-    """What a driver's first comments say.
+    """The driver that the first comments of a file describe.
 
     Raises:
         ValueError: one of them is missing or wrong.

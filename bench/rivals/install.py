@@ -1,4 +1,4 @@
-"""Each rival and each sender in an environment of its own under `.bench/`, made when it is first asked for."""
+"""An environment under `.bench/` for each rival and each sender, made at its first use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LONGEST: Final = 1800
 
 
 class RivalUnavailable(Exception):
-    """A rival cannot be had here; the message says why."""
+    """A rival cannot run here; the message says why."""
 
 
 class Program(Protocol):
@@ -30,10 +30,10 @@ class Program(Protocol):
 
 
 def install(program: Program, folder: str = "rivals") -> list[str]:
-    """The command that runs a program; what it needs is installed if it is not yet.
+    """The command that runs a program; missing packages are installed first.
 
-    A file `sending` in the program's language, in the same folder, is a part of the program.
-    The environment is called as the file without its suffix: two programs of one folder need two names.
+    A file `sending` in the program's language, in the same folder, is part of the program.
+    The environment has the name of the file without its suffix: two programs in one folder need two names.
 
     Args:
         program: what to run.
@@ -56,7 +56,7 @@ def install(program: Program, folder: str = "rivals") -> list[str]:
 
 
 def _clear(place: Path) -> None:
-    """Empty the folder, but for what cargo has compiled: cargo knows what of it is stale."""
+    """Empty the folder, except for what cargo has compiled: cargo knows which of it is stale."""
     place.mkdir(parents=True, exist_ok=True)
     for path in place.iterdir():
         if path.is_dir() and path.name != "target":
@@ -124,7 +124,7 @@ def _rust(program: Program, place: Path, fresh: bool) -> list[str]:
 
 
 def _point(program: Program, place: Path) -> None:
-    """Crates that know Apple's address alone are built from a copy in which the driver's variables stand for it.
+    """Build crates with a fixed address from a copy, in which the driver's variables replace the address.
 
     The driver says where, in lines `// replace: CRATE FILE OLD ==> NEW`, with ` ==> ` between the two.
     """
@@ -172,9 +172,9 @@ def _java(program: Program, place: Path, fresh: bool) -> list[str]:
 
 
 def _script(interpreter: str) -> Callable[[Program, Path, bool], list[str]]:
-    """For programs that need nothing but commands, which `install` names as `command:NAME`.
+    """Programs that need only commands, which `install` names as `command:NAME`.
 
-    A version behind `@` is that which was tried, and no demand.
+    A version behind `@` is the one that was tried; it is not required.
     """
 
     def command(program: Program, place: Path, fresh: bool) -> list[str]:

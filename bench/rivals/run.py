@@ -1,4 +1,4 @@
-"""The rivals, us and h2load: the same notifications to the same server from the same core, one after the other."""
+"""The rivals, pushcore and h2load: the same notifications to the same server from the same core, one client after the other."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def measure(
     names: Sequence[str] = (),
     kind: str = "auto",
 ) -> list[dict[str, Any]]:
-    """A row for each client, those that cannot be had included; the most per CPU second first.
+    """A row for each client, absent ones included; the most notifications per CPU second first.
 
-    `seconds`: about how long each run lasts. `names`: only these rivals.
+    `seconds`: the approximate length of each run. `names`: only these rivals.
     """
     chosen = [rival for rival in rivals() if not names or rival.name in names or rival.file.stem in names]
     chosen = [rival for rival in chosen if rival.provider in providers]
@@ -116,7 +116,7 @@ def _absent(name: str, language: str, target: Target, reason: str) -> dict[str, 
 
 
 def install_all(chosen: Sequence[Rival]) -> list[list[str] | RivalUnavailable]:
-    """The command of each driver, or why there is none. A few at a time: most of it is waiting for the network."""
+    """The command of each driver, or why there is none. A few at a time, because most of it is waiting for the network."""
 
     def one(rival: Rival) -> list[str] | RivalUnavailable:
         try:
@@ -156,7 +156,7 @@ def _one(
 
 
 def _run(rival: Rival, command: list[str], target: Target, count: int) -> dict[str, Any]:
-    """One run of a driver. Raises `RivalUnavailable` when it fails, or when not all of its notifications were accepted."""
+    """One run of a driver. Raises `RivalUnavailable` if it fails, or if not all of its notifications were accepted."""
     try:
         done = run_on(
             CLIENT_CORE,
@@ -179,7 +179,7 @@ def _run(rival: Rival, command: list[str], target: Target, count: int) -> dict[s
 
 
 def work(rival: Rival, target: Target, count: int) -> dict[str, str]:
-    """The environment variables that tell a driver what to do; `drivers/measure.py` says what each is."""
+    """The environment variables of a driver; `drivers/measure.py` describes them."""
     host, _, port = target.url.removeprefix("https://").partition(":")
     settings = target.settings
     given = {"url": target.url, "host": host, "port": port, "ca_file": target.ca_file}
