@@ -1,4 +1,4 @@
-"""The options of `python -m fakeservers`: one table per service, and `all` takes both."""
+"""The options of `python -m fakeservers`: a table for each service; `all` takes both."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from fakeservers.serving.types import ServerLimits
 
 OAUTH_ERRORS = ("invalid_grant", "invalid_scope", "invalid_request", "unavailable")
 MAX_KEEP = 1_000_000
-_SIGNALS = "SIGTERM or SIGINT ends it."
+_SIGNALS = "SIGTERM or SIGINT ends it. docs/reference/fakeservers.md describes all of it."
 _HASH = r"[0-9a-f]{32,64}(?![A-Za-z0-9+=])"
 _PATH = re.compile(rf"(?!.*(?!{_HASH})[A-Za-z0-9+=]{{33}})(?:[\w ./\\:~@+=,-]|[^\x00-\x7f]){{0,250}}")
 """What a path looks like; a key in PEM, JSON or an encoding of either does not."""
 
 
 _LONG = re.compile(r"""'(?:[^'\\]|\\.){21,}'|"(?:[^"\\]|\\.){21,}"|\S{33,}""")
-"""What may be a secret in a message: a long quotation, or a long word."""
+"""Parts of a message that may be secrets: a long quotation, or a long word."""
 _UNKNOWN = "unrecognized arguments: "
 
 
@@ -43,15 +43,24 @@ class _Parser(argparse.ArgumentParser):
         super().error(_LONG.sub(lambda match: f"({len(match[0])} characters)", message))
 
 
+class _Defaults(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows the default of an option, if it says something."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return (
+            super()._get_help_string(action) if action.default not in (None, 0, SERVER_KEY) else action.help
+        )
+
+
 def _path(text: str) -> str:
-    """A path. What looks like a key is refused here, where its value is not repeated, unless a file has that name."""
+    """A path. A value that looks like a key is an error here, without its text, unless a file has that name."""
     if _PATH.fullmatch(text) is None and not os.path.exists(text):
         raise argparse.ArgumentTypeError(f"{len(text)} characters that do not look like a path")
     return text
 
 
 def parser() -> argparse.ArgumentParser:
-    """`options.services` names what to start: `apns`, `fcm` or both."""
+    """The parser. `options.services` has what to start: `apns`, `fcm` or both."""
     top = _Parser(prog="python -m fakeservers", description="Fake push services to test against.")
     services = top.add_subparsers(metavar="SERVICE", required=True)
 
@@ -60,38 +69,41 @@ def parser() -> argparse.ArgumentParser:
             name,
             help=summary,
             description=f"{description} {_SIGNALS}",
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-            allow_abbrev=False,  # --topic of the one would be --topic-rate of the other
+            formatter_class=_Defaults,
+            allow_abbrev=False,  # --topic of APNs would be --topic-rate of FCM
         )
         return command.add_argument
 
     apns = add(
         "apns",
         "Apple's push service",
-        "A fake APNs. When it is ready it prints `listening on https://HOST:PORT` and, where channels are managed, "
-        "`channels on https://HOST:PORT`; DIR/apns.json then holds all that a client needs.",
+        "A fake APNs. When it is ready, it prints `listening on https://HOST:PORT`, and `channels on https://HOST:PORT` "
+        "for the management of channels. DIR/apns.json has everything that a client needs.",
     )
-    apns("--port", type=_port, default=0, dest="apns_port", help="0 takes a free port")
-    _common(apns, "where ca.pem, the .p8 and apns.json go; credentials there are kept")
+    apns("--port", type=_port, default=0, dest="apns_port", metavar="N", help="0 takes a free port")
+    _common(apns, "directory for ca.pem, the .p8 and apns.json; credentials that are there are used again")
     _apns(apns)
     fcm = add(
         "fcm",
         "Google's push service with its token endpoint",
-        "A fake FCM with OAuth. When it is ready it prints one line, `listening on https://HOST:PORT`; "
-        "DIR/fcm.json then holds all that a client needs.",
+        "A fake FCM with its token endpoint. When it is ready, it prints `listening on https://HOST:PORT`. "
+        "DIR/fcm.json has everything that a client needs.",
     )
-    fcm("--port", type=_port, default=0, dest="fcm_port", help="0 takes a free port")
-    _common(fcm, "where ca.pem, service-account.json and fcm.json go; credentials there are kept")
+    fcm("--port", type=_port, default=0, dest="fcm_port", metavar="N", help="0 takes a free port")
+    _common(
+        fcm,
+        "directory for ca.pem, service-account.json and fcm.json; credentials that are there are used again",
+    )
     _fcm(fcm)
     both = add(
         "all",
         "both of them",
-        "A fake APNs and a fake FCM. Each prints its line, `apns listening on https://HOST:PORT` and "
-        "`fcm listening on …`, and then there is a line `ready`; DIR/apns.json and DIR/fcm.json hold what a client needs.",
+        "A fake APNs and a fake FCM. They print `apns listening on https://HOST:PORT` and `fcm listening on …`, then "
+        "`ready`. DIR/apns.json and DIR/fcm.json have everything that a client needs.",
     )
-    both("--apns-port", type=_port, default=0, help="0 takes a free port")
-    both("--fcm-port", type=_port, default=0, help="0 takes a free port")
-    _common(both, "where all files go; credentials there are kept")
+    both("--apns-port", type=_port, default=0, metavar="N", help="0 takes a free port")
+    both("--fcm-port", type=_port, default=0, metavar="N", help="0 takes a free port")
+    _common(both, "directory for all files; credentials that are there are used again")
     _apns(both)
     _fcm(both)
     for name, started in (("apns", ("apns",)), ("fcm", ("fcm",)), ("all", ("apns", "fcm"))):
@@ -116,40 +128,45 @@ def _common(add: Callable[..., object], directory: str) -> None:
         "--profile",
         choices=PROFILES,
         default="strict",
-        help="strict checks every rule of the provider's, bare says 200",
+        help="strict enforces the provider's rules, bare responds to everything with 200",
     )
     add(
         "--delay-ms",
         type=_seconds,
         default=0.0,
         metavar="N",
-        help="milliseconds between a request and its answer",
+        help="milliseconds between a request and its response",
     )
     add(
         "--faults",
         type=_path,
         metavar="PLAN",
-        help=f"what goes wrong: a file (TOML or JSON), or one of {', '.join(PRESETS)}; see docs/reference/fakeservers-faults.md",
+        help=f"plan of errors: a file (TOML or JSON), or one of {', '.join(PRESETS)}; see docs/reference/fakeservers-faults.md",
     )
-    add("--seed", type=_whole_number, metavar="N", help="of the faults' chances, instead of the plan's own")
+    add(
+        "--seed",
+        type=_whole_number,
+        metavar="N",
+        help="seed of the plan's random choices, instead of the plan's own",
+    )
     add(
         "--faults-scale",
         type=_scale,
         default=1.0,
         metavar="X",
-        help="what all times of the faults are multiplied by",
+        help="factor for all times of the plan",
     )
     add(
         "--impersonate",
         type=impersonated,
         metavar="NAMES",
-        help="make the certificate valid for the providers' hosts too: apns, fcm, all, or hosts, with commas between",
+        help="make the certificate valid for the providers' hosts, too: apns, fcm, all, or host names, separated by commas",
     )
     add(
         "--proxy-port",
         type=_port,
         metavar="N",
-        help="run an HTTP proxy here whose CONNECT leads to the fakes, whatever host it names; 0 takes a free port; "
+        help="run an HTTP proxy on this port; every CONNECT through it reaches the fakes; 0 takes a free port; "
         "implies --impersonate for the services that run",
     )
     add(
@@ -157,34 +174,34 @@ def _common(add: Callable[..., object], directory: str) -> None:
         type=_whole_number,
         default=ServerLimits().max_connections,
         metavar="N",
-        help="open at a time, per service",
+        help="limit of open connections, per service",
     )
     add(
         "--control-port",
         type=_port,
         metavar="N",
-        help="serve the control port and the live page here, 0 takes a free port; by default there is none",
+        help="port of the control API and the live page; 0 takes a free port; without this option there is none",
     )
     add("--control-host", default="127.0.0.1", metavar="HOST", help="address of the control port")
     add(
         "--control-token-file",
         type=_path,
         metavar="FILE",
-        help="holds what requests of the control port must prove to know; needed when other machines reach it",
+        help="file with the secret that requests to the control port must send; required if other machines can reach the port",
     )
     add(
         "--keep",
         type=_kept,
         default=1000,
         metavar="N",
-        help="requests that the control port can show, per service and process",
+        help="received requests to keep for the control port, per service and process",
     )
     add(
         "--processes",
         type=_processes,
         default=1,
         metavar="N",
-        help=f"serve with so many processes, {MAX_PROCESSES} at most",
+        help=f"number of processes, at most {MAX_PROCESSES}",
     )
 
 
@@ -194,89 +211,91 @@ def _apns(add: Callable[..., object]) -> None:
         type=_port,
         default=0,
         metavar="N",
-        help="where broadcast channels are managed; 0 takes a free port",
+        help="port for the management of channels; 0 takes a free port",
     )
     add(
         "--environment",
         choices=ENVIRONMENTS,
-        help="refuse keys and certificates of the other one, as the registry file may say; sandbox answers apns-unique-id",
+        help="reject keys and certificates of the other environment; must agree with the registry; sandbox sends apns-unique-id",
     )
     add(
         "--token-max-age",
         type=_seconds,
         default=3600.0,
         metavar="S",
-        help="seconds until a provider token is stale",
+        help="seconds until a provider token has expired",
     )
     add(
         "--token-min-refresh",
         type=_seconds,
         default=1200.0,
         metavar="S",
-        help="seconds that a connection must keep one",
+        help="seconds that a connection must use a provider token before it may send a new one",
     )
     add(
         "--registry",
         type=_path,
         metavar="FILE",
-        help="JSON with keys, topics and devices, see docs/reference/fakeservers.md",
+        help="JSON file with keys, topics and devices",
     )
     add(
         "--topic",
         action="append",
         metavar="T",
-        help=f"bundle id that may be pushed to; may be repeated ({TOPIC})",
+        help=f"allowed topic (bundle id); may be repeated (default: {TOPIC})",
     )
     add(
         "--client-cert",
         action="append",
         type=wanted_certificate,
         metavar="NAME:TOPIC,...",
-        help="write DIR/NAME.pem and NAME.p12 (passphrase fake), a client certificate for these topics; may be repeated",
+        help="write a client certificate for these topics to DIR/NAME.pem and NAME.p12 (passphrase: fake); may be repeated",
     )
     add(
         "--known-only",
         action="store_true",
-        help="answer BadDeviceToken for devices that the registry does not list",
+        help="respond with BadDeviceToken for devices that are not in the registry",
     )
 
 
 def _fcm(add: Callable[..., object]) -> None:
-    add("--project-id", type=_project, metavar="ID", help=f"the only project that there is ({PROJECT_ID})")
-    add("--server-key", default=SERVER_KEY, metavar="KEY", help="what the legacy API takes")
+    add("--project-id", type=_project, metavar="ID", help=f"the only project (default: {PROJECT_ID})")
+    add(
+        "--server-key", default=SERVER_KEY, metavar="KEY", help="the key of the legacy API; it is in fcm.json"
+    )
     add(
         "--access-token-lifetime",
         type=_whole_number,
         default=LIFETIME,
         metavar="S",
-        help="seconds for which an access token is good",
+        help="seconds until an access token expires",
     )
     add(
         "--oauth-delay-ms",
         type=_seconds,
         default=0.0,
         metavar="N",
-        help="milliseconds by which the token endpoint is slow",
+        help="milliseconds that the token endpoint waits before a response",
     )
-    add("--oauth-error", choices=OAUTH_ERRORS, help="what the token endpoint answers to everything")
+    add("--oauth-error", choices=OAUTH_ERRORS, help="the error in every response of the token endpoint")
     add(
         "--topic-rate",
         type=_seconds,
         default=0.0,
         metavar="N",
-        help="topic changes a second; 0 for no limit, Google's is 3000",
+        help="limit of topic changes per second; 0 is no limit, Google's is 3000",
     )
     add(
         "--session-timeout",
         type=_seconds,
         metavar="S",
-        help="seconds until an idle connection is closed, 0 for never (240, bare: never)",
+        help="seconds until an idle connection is closed; 0 is never (default: 240, bare: never)",
     )
     add(
         "--max-age",
         type=_seconds,
         metavar="S",
-        help="seconds until any connection is closed, 0 for never (3600, bare: never)",
+        help="seconds until any connection is closed; 0 is never (default: 3600, bare: never)",
     )
 
 

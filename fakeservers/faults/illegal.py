@@ -88,7 +88,7 @@ ILLEGAL: dict[str, Illegal] = {
     ),
     "data-empty": Illegal("empty DATA on stream 0 (6.1)", _fixed(DATA)),
     "length-max": Illegal(
-        "a frame header that promises 16 MiB (4.2)",
+        "a frame header with a length of 16 MiB (4.2)",
         lambda stream: b"\xff\xff\xff\0\0" + struct.pack(">I", stream),
     ),
     "headers-stream-0": Illegal("HEADERS on stream 0 (6.2)", _fixed(HEADERS, OK, flags=END_HEADERS)),
@@ -97,19 +97,19 @@ ILLEGAL: dict[str, Illegal] = {
         _fixed(HEADERS, OK, flags=END_HEADERS, stream=0x7FFFFFFF),
     ),
     "headers-even": Illegal(
-        "HEADERS on a stream of the server's (5.1.1)", _fixed(HEADERS, OK, flags=5, stream=2)
+        "HEADERS on an even stream, which is the server's (5.1.1)", _fixed(HEADERS, OK, flags=5, stream=2)
     ),
     "headers-padding": Illegal(
         "HEADERS with more padding than payload (6.2)",
         _answer(b"\x09\x88", END_HEADERS | END_STREAM | PADDED),
     ),
     "headers-twice": Illegal(
-        "two answers on one stream (8.1)",
+        "two responses on one stream (8.1)",
         lambda stream: frame(HEADERS, OK, flags=END_HEADERS, stream=stream) * 2,
         STREAM,
     ),
     "push-promise": Illegal(
-        "PUSH_PROMISE to a client that wants none (8.4)",
+        "PUSH_PROMISE to a client that has disabled it (8.4)",
         _on_stream(PUSH_PROMISE, b"\0\0\0\2\x82\x87\x84", flags=END_HEADERS),
     ),
     "priority-stream-0": Illegal("PRIORITY on stream 0 (6.3)", _fixed(PRIORITY, b"\0\0\0\1\0")),
@@ -158,7 +158,7 @@ ILLEGAL: dict[str, Illegal] = {
         _fixed(WINDOW_UPDATE, b"\0\0\0\1", stream=0x7FFFFFFF),
     ),
     "continuation-alone": Illegal(
-        "CONTINUATION behind nothing (6.10)", _on_stream(CONTINUATION, OK, flags=END_HEADERS)
+        "CONTINUATION without HEADERS before it (6.10)", _on_stream(CONTINUATION, OK, flags=END_HEADERS)
     ),
     "continuation-broken": Illegal(
         "PING between HEADERS and CONTINUATION (6.10)",
@@ -169,7 +169,7 @@ ILLEGAL: dict[str, Illegal] = {
     ),
     "hpack-index": Illegal("index 127 of the header table (RFC 7541, 2.3.3)", _answer(b"\xff\0")),
     "hpack-truncated": Illegal(
-        "a header block that ends in a length (RFC 7541, 5.2)", _answer(b"\x88\0\x7f")
+        "a header block that ends after a length (RFC 7541, 5.2)", _answer(b"\x88\0\x7f")
     ),
     "hpack-huffman": Illegal(
         "Huffman code padded with zeros (RFC 7541, 5.2)", _answer(b"\x88\0\x81\x00\x81\x00")
@@ -177,11 +177,11 @@ ILLEGAL: dict[str, Illegal] = {
     "hpack-table": Illegal(
         "a header table larger than the client allows (RFC 7541, 6.3)", _answer(b"\x3f\xe1\xff\xff\x03\x88")
     ),
-    "no-status": Illegal("an answer without :status (8.3.2)", _answer(literal(b"x-nothing", b"1")), STREAM),
-    "status-text": Illegal("a :status of letters (8.3.2)", _answer(literal(b":status", b"abc")), STREAM),
+    "no-status": Illegal("a response without :status (8.3.2)", _answer(literal(b"x-nothing", b"1")), STREAM),
+    "status-text": Illegal("a :status with letters (8.3.2)", _answer(literal(b":status", b"abc")), STREAM),
     "status-twice": Illegal(":status twice (8.3)", _answer(OK + OK), STREAM),
     "status-late": Illegal(
-        ":status behind a header (8.3)",
+        ":status after a header (8.3)",
         _answer(literal(b"x-first", b"1") + literal(b":status", b"200")),
         STREAM,
     ),
@@ -194,7 +194,7 @@ ILLEGAL: dict[str, Illegal] = {
     "header-connection": Illegal(
         "a Connection header (8.2.2)", _answer(OK + literal(b"connection", b"close")), STREAM
     ),
-    "header-pseudo": Illegal("a :path in an answer (8.3)", _answer(OK + literal(b":path", b"/")), STREAM),
+    "header-pseudo": Illegal("a :path in a response (8.3)", _answer(OK + literal(b":path", b"/")), STREAM),
     "header-newline": Illegal(
         "a newline in a value (8.2.1)", _answer(OK + literal(b"x-a", b"1\r\nb: 2")), STREAM
     ),
@@ -203,10 +203,10 @@ ILLEGAL: dict[str, Illegal] = {
     ),
     "frame-unknown": Illegal("a frame of type 0xFA (4.1)", _on_stream(0xFA, b"hello"), IGNORED),
     "flags-unknown": Illegal(
-        "PING with all flags but ACK (6.7)", _fixed(PING, b"12345678", flags=0xFE), IGNORED
+        "PING with all flags except ACK (6.7)", _fixed(PING, b"12345678", flags=0xFE), IGNORED
     ),
     "http1": Illegal(
-        "an answer of HTTP/1.1", lambda _: b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"
+        "a response in HTTP/1.1", lambda _: b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"
     ),
-    "garbage": Illegal("256 bytes without sense", lambda _: bytes(255 - octet for octet in range(256))),
+    "garbage": Illegal("256 bytes that are no frame", lambda _: bytes(255 - octet for octet in range(256))),
 }
