@@ -12,7 +12,7 @@ from typing import IO, Any, Final, cast
 
 from ..redaction import describe_secret
 from .content import BLOCK, GZIP, Blocks, Content
-from .dialects import INVISIBLE, header_problem, is_utf8, what_else
+from .dialects import INVISIBLE, header_problem, is_utf8, meant_token, utf8_problem, what_else
 from .parquet import MAGIC, ParquetRows
 from .problems import BadInput, explain, shown
 from .records import LINES, OnBad, csv_records, decoded, encoded, json_records
@@ -33,7 +33,7 @@ class Audience:
 
     `path`: a file, "-" for the standard input, or a URL, see `storage`. `name`: the path in messages, without secrets.
     `columns`: the names of the columns of CSV or Parquet, None for NDJSON. `size`: in bytes, None for a pipe. `state`:
-    identifies the file and its version, None for a pipe. CSV and NDJSON may be compressed with gzip.
+    identifies the file and its version, None for a pipe. `notices`: warnings about its beginning, for the operator. CSV and NDJSON may be compressed with gzip.
 
     An audience must not change while it is read: rows could be sent twice, never, or truncated. So reading the end raises
     `OSError` if the file has changed or was truncated. The same happens if the last row of a pipe may be incomplete because
@@ -60,6 +60,7 @@ class Audience:
         self._blocks = Blocks(file, self.name)
         self._parquet: ParquetRows | None = None
         self.columns: list[str] | None = None
+        self.notices: list[str] = []
         self._start = 0  # the offset of the first row
         try:
             if self._blocks.peek(len(MAGIC)) == MAGIC:
@@ -87,7 +88,10 @@ class Audience:
         self._buffer = io.BufferedReader(self._content, BLOCK)
         head = self._buffer.peek(len(MAGIC))
         if head.startswith(_UTF16) or b"\0" in head[:2]:  # with a byte order mark, or without
-            raise BadInput(f"{self.name} is in UTF-16; expected UTF-8")
+            form = "UTF-32" if b"\0\0" in head[:4] else "UTF-16"
+            raise BadInput(
+                f"{self.name} is in {form}; expected UTF-8: convert the file, as by iconv -f {form} -t UTF-8"
+            )
         if head.startswith(MAGIC):
             raise BadInput(
                 f"{self.name} is Parquet inside gzip; expected it without gzip, Parquet is compressed already"
@@ -106,6 +110,11 @@ class Audience:
             self._ndjson = head.lstrip().startswith(b"{")
         if not self._ndjson:
             self.columns = self._read_header()
+            problem = utf8_problem(head)
+            if problem:
+                self.notices = [
+                    f"{self.name} {problem}; what is not UTF-8 can be neither a token nor part of a push"
+                ]
 
     def _read_header(self) -> list[str]:
         self._lines = decoded(self._buffer)
@@ -139,7 +148,7 @@ class Audience:
             names = ", ".join(columns)
             hint = "; separate columns with commas" if len(columns) == 1 and set(";\t|") & set(names) else ""
             raise BadInput(
-                f"{self.name} has no column token{where}; found {shown(names)}{hint}, expected token"
+                f"{self.name} has no column token{where}; found {shown(names)}{hint}, expected token{meant_token(columns)}"
             )
 
     def select(self, wanted: Collection[str]) -> None:

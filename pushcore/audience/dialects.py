@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
+import difflib
 import re
+from collections.abc import Collection, Iterable
+from functools import lru_cache
+from itertools import islice
 from typing import Final
 
 from .problems import shown
@@ -31,6 +36,23 @@ _PACKED: Final = {
     b"ORC": "is ORC; expected CSV, NDJSON or Parquet",
 }
 """Files that cannot be audiences, by their first bytes; the text is the end of a sentence."""
+_TOKEN_WORDS: Final = frozenset(
+    (
+        "registrationid",
+        "registrationids",
+        "registration",
+        "regid",
+        "fid",
+        "installationid",
+        "instanceid",
+        "deviceid",
+        "pushid",
+    )
+)
+"""Usual names of the column of tokens, besides those that contain "token", without case and punctuation."""
+_LONG_AS_A_TOKEN: Final = 64
+_MOST: Final = 100
+"""Columns, and characters of a name, that are searched for one that was meant."""
 _MARKUP: Final = (b"<!doctype", b"<html", b"<?xml")
 
 
@@ -57,6 +79,8 @@ def header_problem(line: str) -> str:
     if excel is not None:
         rest = "" if excel[1] in (",", "") else ", and separate columns with commas"
         return f"begins with the line {shown(line.strip())}, which only Excel reads; remove it{rest}"
+    if line.lstrip().startswith('{"'):
+        return "is CSV by its name, but its first line is JSON; expected a name that ends with .ndjson"
     if not is_utf8(line):
         return f"has a header row that is {NOT_UTF8}"
     for separator, name in _SEPARATORS.items():
@@ -71,3 +95,55 @@ def header_problem(line: str) -> str:
 def is_utf8(text: str) -> bool:
     """Whether a text has no surrogates, which stand for bytes that are not UTF-8."""
     return text.isascii() or not any("\udc80" <= character <= "\udcff" for character in text)
+
+
+def utf8_problem(head: bytes) -> str:
+    """That the first bytes of a file are not UTF-8, as the end of a sentence; empty if they are."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)  # the last character may be cut
+    except UnicodeDecodeError:
+        return f"is {NOT_UTF8}"
+    return ""
+
+
+def meant_token(columns: Iterable[str]) -> str:
+    """The column that seems to have the tokens under another name, as a hint to append to a message; empty if there is none."""
+    return _meant_token(tuple(islice(columns, _MOST)))
+
+
+def meant_column(column: str, columns: Iterable[str]) -> str:
+    """The column that is probably meant by a name that is none, as a hint to append to a message; empty if there is none."""
+    return _meant_column(column, tuple(islice(columns, _MOST)))
+
+
+def unused_columns(columns: Iterable[str], known: Collection[str]) -> list[str]:
+    """Warnings about columns that have no effect because their name is that of a known column in another spelling."""
+    names = list(columns)
+    folded = {_folded(name): name for name in known if name not in names}
+    return [
+        f"the column {shown(name)} has no effect; did you mean {folded[_folded(name)]}?"
+        for name in names
+        if name not in known and _folded(name) in folded
+    ]
+
+
+@lru_cache  # the rows of NDJSON without a key have mostly the same keys
+def _meant_token(columns: tuple[str, ...]) -> str:
+    for column in columns:
+        name = _folded(column)
+        if "token" in name or name in _TOKEN_WORDS or difflib.get_close_matches(name, ("token",)):
+            return f"; did you mean {shown(column)}? Its name must be token"
+    if any(len(column) >= _LONG_AS_A_TOKEN and " " not in column for column in columns):
+        return "; the first row seems to be a device already: write a header row before it"
+    return ""
+
+
+@lru_cache
+def _meant_column(column: str, columns: tuple[str, ...]) -> str:
+    known = {_folded(name): name for name in columns}
+    matches = difflib.get_close_matches(_folded(column), known, 1)
+    return f"; did you mean {shown(known[matches[0]])}?" if matches else ""
+
+
+def _folded(column: str) -> str:
+    return re.sub(r"[\W_]", "", column[:_MOST]).lower()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import orjson
 
 from ..arguments import json_kind
+from ..audience.dialects import meant_token
 from ..audience.problems import BadRow, shown
 from ..models.tokens import ANDROID_WORDS, IOS_WORDS, TokenKind, recognise
 
@@ -39,7 +40,13 @@ class Device:
     fid: bool = False
 
 
-def find_device(token: object, platform_value: object, only: str = "") -> Device:
+def token_of(row: Mapping[str, object]) -> object:
+    """The token of a row with keys, in the column `token`; the row itself if it is what getDevicePushTokenAsync returned."""
+    token = row.get("token")
+    return row if token is None and "data" in row else token
+
+
+def find_device(token: object, platform_value: object, only: str = "", keys: Iterable[str] = ()) -> Device:
     """The device of a row.
 
     Args:
@@ -49,6 +56,7 @@ def find_device(token: object, platform_value: object, only: str = "") -> Device
             getDevicePushTokenAsync, its `type` is used.
         only: The provider of a run with a single provider. A token of unknown shape is then sent to this provider, because
             Apple and Google do not specify the shape of tokens.
+        keys: The keys of a row that need not have all columns, for a hint if the token has another key.
 
     Raises:
         BadRow: No push can be sent to this row.
@@ -57,7 +65,7 @@ def find_device(token: object, platform_value: object, only: str = "") -> Device
     if not token:
         token = _typed(platform_value)
     if not token:
-        raise BadRow("the row has no token", platform=expected or only)
+        raise BadRow(f"the row has no token{meant_token(keys)}", platform=expected or only)
     if not isinstance(token, str | Mapping):
         raise BadRow(f"the token is not a text but {json_kind(token)}", platform=expected or only)
     recognised = recognise(token)

@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from ..audience.audience import Audience
 from ..audience.problems import BadRow
-from .devices import FCM, find_device
+from .devices import FCM, find_device, token_of
 
 LIMIT: Final = 65_536
 """Distinct tokens in a sample, at most."""
@@ -192,13 +192,13 @@ def find_duplicates(path: str, only: str = "") -> Duplicates:
     with contextlib.closing(DuplicateFinder()) as finder, Audience(path) as audience:
         audience.select({"token", "platform"})
         columns = audience.columns
-        token_at: Any = "token" if columns is None else audience.index("token")
+        token_at: Any = None if columns is None else audience.index("token")
         platform_at: Any = "platform"
         if columns is not None:
             platform_at = audience.index("platform") if "platform" in columns else None
         for number, values in audience.records(lambda *bad: None):
             if columns is None:
-                token, platform_value = values.get(token_at), values.get(platform_at)
+                token, platform_value = token_of(values), values.get(platform_at)
             else:
                 token, platform_value = values[token_at], None if platform_at is None else values[platform_at]
             try:

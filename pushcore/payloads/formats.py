@@ -158,7 +158,14 @@ class PayloadFiles:
                 f'{name} is no payload of APNs (there is no "aps"), no message of FCM ({fcm}) and none of '
                 f"Expo's ({expo}); expected {self.format_option}"
             )
-        raise BadInput(f"{name} may be in Expo's format or in another one; expected {self.format_option}")
+        if list(sharing) == [FCM] and content:
+            return FCM  # data alone: a message of Expo's with nothing else would show nothing
+        if content:
+            raise BadInput(
+                f'{name} has only "data", which may be a data message of FCM, which APNs cannot take, or one in Expo\'s format, '
+                f"which shows nothing on iOS; expected {self.format_option} expo, or a payload for each provider"
+            )
+        raise BadInput(f"{name} is an empty object; expected a message")
 
 
 def _holds_both(content: dict[str, Any]) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from ..audience.dialects import NOT_UTF8, is_utf8
+from ..audience.dialects import NOT_UTF8, is_utf8, meant_column
 from ..audience.problems import MAX_SHOWN, BadInput, BadRow, printable, read_small, shown
 from .values import ANY, CONVERSIONS, TEXT, VALUE_ERRORS, Render, nested, nesting, render_of
 from .values import flat as only_flat
@@ -265,7 +265,7 @@ def _bad_row(placeholder: Placeholder, name: str, row: Any, key: Any, error: Exc
     file = name.rpartition("/")[2]  # short, because it is in the results of every such row
     column, where = shown(placeholder.column), f"({place(placeholder.path)} of {file})"
     if isinstance(error, KeyError):
-        return BadRow(f"there is no key {column} {where}")
+        return BadRow(f"there is no key {column} {where}{meant_column(placeholder.column, row)}")
     if isinstance(row[key], str) and not is_utf8(row[key]):
         return BadRow(f"the value of {column} cannot be JSON: it is {NOT_UTF8} {where}")
     if isinstance(error, TypeError):  # from orjson, for a surrogate or a number of more than 64 bits

@@ -9,12 +9,13 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final, NoReturn
 
 from ..audience.audience import Audience
+from ..audience.dialects import meant_column, unused_columns
 from ..audience.problems import BadInput, BadRow, shown
 from ..audience.shards import WHOLE, Shard
 from ..models.tokens import APNS_LENGTH, REGISTRATION
 from ..results import Verdict
 from .apns_rows import OVERRIDES, REGISTERED_AT, ApnsRow, ApnsRows
-from .devices import APNS, APNS_WORDS, FCM, FCM_WORDS, NAMES, find_device, text_of
+from .devices import APNS, APNS_WORDS, FCM, FCM_WORDS, NAMES, find_device, text_of, token_of
 from .duplicates import DUPLICATE, ID_LENGTH, Duplicates, TokenSample
 from .fcm_rows import FcmRow, FcmRows
 from .formats import CREDENTIALS
@@ -33,7 +34,7 @@ class Rows:
     """The pushes of an audience: an iterable for the engine. Rows without a push go to `on_bad`.
 
     `makers`: `apns` and `fcm`. `taken`: the number of the last row that was read. `ended`: whether all rows were read.
-    `unserved`: the number of rows for a provider without credentials.
+    `unserved`: the number of rows for a provider without credentials. `notices`: warnings about the columns.
 
     Args:
         audience: The rows.
@@ -79,6 +80,7 @@ class Rows:
             if maker is not None:
                 _check_columns(maker.payload.template, audience)
                 selected |= set(maker.payload.columns)
+        self.notices = unused_columns(audience.columns or (), selected)
         audience.select(selected)
         columns = audience.columns
         self._key: Any = "token" if columns is None else audience.index("token")
@@ -105,8 +107,8 @@ class Rows:
             self.taken = number
             if by_name:
                 token = values.get(token_at)
-                if token is None and "data" in values:
-                    token = values  # the row itself is the object of getDevicePushTokenAsync
+                if token is None:
+                    token = token_of(values)
                 platform_value = values.get(platform_at)
             else:
                 token = values[token_at]
@@ -129,7 +131,7 @@ class Rows:
                 except (ValueError, TypeError):
                     pass
                 if not platform:
-                    device = find_device(token, platform_value, only)
+                    device = find_device(token, platform_value, only, values if by_name else ())
                     platform, token, fid = device.platform, device.token, device.fid
                 if duplicates is not None and number in duplicates:
                     raise BadRow(DUPLICATE)
@@ -193,6 +195,7 @@ def _check_columns(template: JsonTemplate, audience: Audience) -> None:
             raise BadInput(
                 f"{template.name}: the placeholder {shown('{{' + placeholder.column + '}}')} in {place(placeholder.path)} "
                 f"names no column of {audience.name}; expected one of {shown(', '.join(columns))}"
+                + meant_column(placeholder.column, columns)
             )
         audience.index(placeholder.column)
 

@@ -18,7 +18,7 @@ from ..models.expo import AndroidForm
 from ..models.fcm import Message
 from ..results import Verdict
 from .apns_rows import ApnsRows, RowDefaults
-from .devices import APNS, FCM, NAMES, find_device
+from .devices import APNS, FCM, NAMES, find_device, token_of
 from .duplicates import Duplicates, TokenSample
 from .fcm_rows import FcmRows
 from .formats import PayloadFiles
@@ -171,10 +171,7 @@ class Template:
             ValueError: The row cannot become a push; the message says why.
         """
         try:
-            token: Any = row.get("token")
-            if token is None and "data" in row:
-                token = row
-            device = find_device(token, row.get("platform"))
+            device = find_device(token_of(row), row.get("platform"), keys=row)
             number = next(self._numbers)
             if device.platform == APNS:
                 return self._make_apns(number, device.token, row)

@@ -159,6 +159,8 @@ def create(
             _needs(**needed),
             {"audience": described(source)} if by_reference else {},
         )
+        for notice in source.notices:
+            say(notice)
         platforms = list(info.needs)
         duplicates = duplicates_of(source, audience, platforms) if unique else None
         with _opened(lambda: Ledger.create(ledger, info)) as book:

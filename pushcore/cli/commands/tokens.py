@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any, TextIO
 
 import click
@@ -12,9 +13,10 @@ import orjson
 from ...audience.audience import Audience
 from ...audience.problems import BadInput, BadRow, printable
 from ...models.tokens import TokenKind, recognise
-from ...payloads.devices import FCM, find_device, text_of
+from ...payloads.devices import FCM, find_device, text_of, token_of
 from ...payloads.duplicates import TokenSample, duplicate_lines
 from ..options import results_raw_option
+from ..report.notices import say
 from ..report.output import harmless, harmless_token, open_output, quoted, refuse_same_file
 from ..report.tally import MAX_KINDS, OTHER
 from ..sections import argument, command, option, section
@@ -72,6 +74,8 @@ def tokens(audience: str, output: str | None, results_raw: bool, as_json: bool) 
             if source.same_file(output):
                 raise BadInput(f"{output} is the audience; expected another file")
             refuse_same_file(output, audience, purpose="the kinds")
+        for notice in source.notices:
+            say(notice)
         source.select({"token", "platform"})
         with contextlib.closing(TokenCounts(output, raw=results_raw)) as count:
             count.read(source)
@@ -99,23 +103,23 @@ class TokenCounts:
     def read(self, source: Audience) -> None:
         """Count all rows of an audience."""
         columns = source.columns
-        token_at: Any = "token" if columns is None else source.index("token")
+        token_at: Any = None if columns is None else source.index("token")
         platform_at: Any = "platform"
         if columns is not None:
             platform_at = source.index("platform") if "platform" in columns else None
         for number, values in source.records(self._bad):
             token: Any
             if columns is None:
-                token, said = values.get(token_at), values.get(platform_at)
+                token, said = token_of(values), values.get(platform_at)
             else:
                 token, said = values[token_at], None if platform_at is None else values[platform_at]
-            self._count(number, token, said)
+            self._count(number, token, said, values if columns is None else ())
 
-    def _count(self, number: int, token: object, said: object) -> None:
+    def _count(self, number: int, token: object, said: object, keys: Iterable[str]) -> None:
         recognised = recognise(token)
         kind = recognised.kind
         try:
-            device = find_device(token, said)
+            device = find_device(token, said, keys=keys)
         except BadRow as error:
             if kind is not TokenKind.EXPO:
                 kind = TokenKind.UNKNOWN

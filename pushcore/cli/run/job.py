@@ -83,9 +83,9 @@ class Job:
                 raise BadInput(
                     f"{source.name} {why}; with --journal or --processes expected the path of a file"
                 )
-            run_plan.rows(source, WHOLE)  # raises errors of the columns before any file is written
+            rows = run_plan.rows(source, WHOLE)  # raises errors of the columns before any file is written
             if not self.quiet:
-                for notice in template.notices:
+                for notice in (*source.notices, *rows.notices, *template.notices):
                     say(notice)
             if self.unique:
                 run_plan = replace(run_plan, duplicates=duplicates_of(source, self.audience, list(clients)))

@@ -137,7 +137,7 @@ def test_ndjson(tmp_path: Path, name: str) -> None:
     [
         (b"", "is empty; expected a header row with a column token"),
         (b"\n\n", "has no header row"),
-        (b"Token,name\naa,x\n", "has no column token in its header row; found 'Token, name', expected token"),
+        (b"Token,name\naa,x\n", "header row; found 'Token, name', expected token; did you mean 'Token'?"),
         (b"token;name\naa;x\n", "separate columns with commas"),
         (b'"token";"name"\n"aa";"x"\n', "separated by semicolons; separate columns with commas"),
         (b"token\tname\naa\tx\n", "separated by tabs"),
@@ -153,11 +153,16 @@ def test_ndjson(tmp_path: Path, name: str) -> None:
             b"token,pr\xe9nom\naa,x\n",
             "a header row that is not UTF-8 (Latin-1 or Windows-1252?): convert the file",
         ),
-        ("token\naa\n".encode("utf-16-le"), "is in UTF-16; expected UTF-8"),
+        ("token\naa\n".encode("utf-16-le"), "is in UTF-16; expected UTF-8: convert the file, as by iconv -f"),
         (b"a\x1b[31m\n", r"found 'a\x1b[31m'"),
         (b"token,token\naa,x\n", "has two columns 'token'"),
         (b'"token', "is not CSV"),
-        ("token\naa\n".encode("utf-16"), "is in UTF-16; expected UTF-8"),
+        ("token\naa\n".encode("utf-32"), "as by iconv -f UTF-32 -t UTF-8"),
+        (
+            b"ab" * 32 + b",Ada\n",
+            "expected token; the first row seems to be a device already: write a header",
+        ),
+        ("token\naa\n".encode("utf-16"), "is in UTF-16; expected UTF-8: convert the file, as by iconv -f"),
     ],
 )
 def test_a_malformed_audience_is_rejected(tmp_path: Path, content: bytes, complaint: str) -> None:

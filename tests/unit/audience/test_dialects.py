@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from pushcore.audience.dialects import header_problem, is_utf8, what_else
+from pushcore.audience.dialects import (
+    header_problem,
+    is_utf8,
+    meant_column,
+    meant_token,
+    unused_columns,
+    utf8_problem,
+    what_else,
+)
 
 
 @pytest.mark.parametrize(
@@ -18,6 +26,7 @@ from pushcore.audience.dialects import header_problem, is_utf8, what_else
         ("SEP=\t\n", "remove it, and separate columns with commas"),
         ('"sep=,"\n', "which only Excel reads; remove it"),
         ("token,pr\udce9nom\n", "not UTF-8"),
+        ('{"token": "aa", "name": "x"}\n', "expected a name that ends with .ndjson"),
     ],
 )
 def test_a_wrong_dialect_is_named_with_its_remedy(line: str, words: str) -> None:
@@ -63,3 +72,42 @@ def test_a_file_that_is_no_audience_is_named(head: bytes, words: str) -> None:
 )
 def test_an_audience_is_nothing_else(head: bytes) -> None:
     assert what_else(head) == ""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Token",
+        "TOKEN",
+        "device_token",
+        "deviceToken",
+        "push_token",
+        "registration_id",
+        "fcmToken",
+        "toekn",
+        "Reg ID",
+        "tokens",
+    ],
+)
+def test_a_column_of_tokens_under_another_name_is_meant(name: str) -> None:
+    assert meant_token(["id", name]) == f"; did you mean '{name}'? Its name must be token"
+
+
+def test_no_column_is_meant_by_other_names() -> None:
+    assert meant_token(["id", "name", "badge", "", "x" * 50, "a sentence of words " * 10]) == ""
+    assert meant_column("name", ["id", "badge"]) == ""
+    assert meant_column("first_name", ["token", "First Name"]) == "; did you mean 'First Name'?"
+
+
+def test_a_known_column_in_another_spelling_has_no_effect() -> None:
+    known = {"token", "platform", "push_type"}
+    assert unused_columns(["token", "Token", "Push-Type", "name"], known) == [
+        "the column 'Push-Type' has no effect; did you mean push_type?"
+    ]
+    assert unused_columns(["token", "platform", "push_type"], known) == []
+
+
+def test_a_file_that_begins_with_other_bytes_than_utf8_says_what_to_do() -> None:
+    assert "iconv -f WINDOWS-1252 -t UTF-8" in utf8_problem("token,name\naa,Jos\u00e9\n".encode("latin-1"))
+    assert utf8_problem("token,name\naa,Jos\u00e9".encode()) == ""
+    assert utf8_problem("token,name\naa,Jos\u00e9".encode()[:-1]) == ""  # cut within a character

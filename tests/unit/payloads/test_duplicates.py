@@ -88,9 +88,11 @@ def test_an_audience_is_read_for_its_tokens(tmp_path: Path) -> None:
     path.write_text("token,name,platform\nabcd,x,ios\nABCD,y,apns\na,b\nabcd,z,ios\n,x,\n")
     result = find_duplicates(str(path))
     assert [row for row in range(9) if row in result] == [2, 4]
-    (tmp_path / "devices.ndjson").write_text('{"token":"abcd"}\n{"token":{"type":"ios","data":"abcd"}}\n')
+    (tmp_path / "devices.ndjson").write_text(
+        '{"token":"abcd"}\n{"token":{"type":"ios","data":"abcd"}}\n{"type":"ios","data":"abcd"}\n'
+    )
     result = find_duplicates(str(tmp_path / "devices.ndjson"), "apns")
-    assert [row for row in range(9) if row in result] == [2]
+    assert [row for row in range(9) if row in result] == [2, 3]
     with pytest.raises(BadInput, match="cannot be read"):
         find_duplicates(str(tmp_path / "nothing.csv"))
 

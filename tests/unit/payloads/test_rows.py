@@ -175,6 +175,18 @@ def test_a_value_that_is_not_utf8_says_what_to_do(tmp_path: Path) -> None:
     assert "the value of 'name' cannot be JSON: it is not UTF-8 (Latin-1 or Windows-1252?)" in bad[0][2]
 
 
+def test_a_name_in_another_spelling_gets_a_hint(tmp_path: Path) -> None:
+    payload = ApnsPayload({"aps": {"alert": "{{name}}"}}, "p")
+    with pytest.raises(BadInput, match="expected one of 'token, Name'; did you mean 'Name'"):
+        read(tmp_path, f"token,Name\n{APNS},Ada\n", payload, None)
+    lines = f'{{"deviceToken":"{APNS}","name":"x"}}\n{{"token":"{APNS}","Name":"x"}}\n'
+    _, bad = read(tmp_path, lines, payload, None, name="devices.ndjson")
+    assert [reason for _, _, reason, *_ in bad] == [
+        "the row has no token; did you mean 'deviceToken'? Its name must be token",
+        "there is no key 'name' (aps.alert of p); did you mean 'Name'?",
+    ]
+
+
 def test_duplicate_tokens_are_counted_and_left_out(tmp_path: Path) -> None:
     path = tmp_path / "devices.csv"
     path.write_text(f"token\n{APNS}\n{FCM}\n{APNS}\n{FID}\nq\n{FCM}\n{'cd' * 32}\n")

@@ -155,7 +155,7 @@ def test_one_row_is_read_at_a_time() -> None:
             "the template: priority must be one of default, normal, high",
         ),
         ({"message": {"token": "x"}}, {}, "the template: the message has a token; expected none"),
-        ({"data": {"a": "b"}}, {}, "or in another one; expected format"),
+        ({"data": {"a": "b"}}, {}, "expected format expo, or a payload for each"),
         ({"titel": "x"}, {}, "format"),
         ({"title": "x"}, {"format": "sms"}, "format must be one of auto, expo, apns, fcm, not 'sms'"),
         (

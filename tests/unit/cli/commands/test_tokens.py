@@ -121,3 +121,16 @@ def test_counts_as_json(tmp_path: Path, capfd: pytest.CaptureFixture[str], outpu
     assert values["rows"] == 3
     assert values["kinds"] == {"apns": 1, "fcm": 0, "fid": 0, "expo": 1, "unknown": 1}
     assert [(each["rows"], bool(each["reason"])) for each in values["reasons"]] == [(1, True)]
+
+
+def test_rows_with_keys_have_their_token_where_send_finds_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"type": "ios", "data": APNS}, {"deviceToken": APNS}]
+    (tmp_path / "devices.ndjson").write_text("\n".join(map(json.dumps, rows)))
+    assert main(["tokens", str(tmp_path / "devices.ndjson"), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["kinds"]["apns"] == 1
+    assert said["reasons"] == [
+        {"reason": "the row has no token; did you mean 'deviceToken'? Its name must be token", "rows": 1}
+    ]

@@ -221,3 +221,17 @@ def test_rows_whose_message_shows_nothing_are_counted(
     (tmp_path / "payload.json").write_text('{"title":"{{name}}","badge":1,"contentAvailable":true}')
     assert main(words) == 0
     assert "invisible" not in capsys.readouterr().out
+
+
+def test_columns_without_effect_and_bytes_that_are_not_utf8_are_named(
+    tmp_path: Path, keys: tuple[bytes, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = arguments(tmp_path, keys, [])
+    (tmp_path / "payload.json").write_text('{"title":"Hi"}')
+    (tmp_path / "devices.csv").write_bytes(f"token,Topic,name\n{APNS},a.b,Jos\u00e9\n".encode("latin-1"))
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert "is not UTF-8 (Latin-1 or Windows-1252?): convert the file" in said.err
+    assert "the column 'Topic' has no effect; did you mean topic?" in said.err
+    assert main(["tokens", str(tmp_path / "devices.csv")]) == 0
+    assert "is not UTF-8 (Latin-1 or Windows-1252?): convert the file" in capsys.readouterr().err
