@@ -92,8 +92,7 @@ class Proxy:
         self._authorization = _basic(username, password)
         self._context: ssl.SSLContext | None = None
         if tls:
-            self._context = client_context(ca_file=ca_file)
-            self._context.set_alpn_protocols(["http/1.1"])
+            self._context = client_context(ca_file=ca_file, alpn="http/1.1")
 
     @property
     def address(self) -> tuple[str, int]:

@@ -9,6 +9,7 @@ import secrets
 import socket
 import ssl
 import tempfile
+import weakref
 from typing import Any, Final, Protocol
 
 from cryptography import x509
@@ -258,19 +259,47 @@ class ApnsCertificate:
         return f"<ApnsCertificate {self.subject!r} until {self.expires:%Y-%m-%d}>"
 
 
+_shared: Final[weakref.WeakValueDictionary[tuple[object, ...], ssl.SSLContext]] = (
+    weakref.WeakValueDictionary()
+)
+"""The contexts in use that present no certificate. Many clients have the same, and each takes a megabyte and 35 ms to make."""
+
+
 def client_context(
-    *, ca_file: PathOrContent | None = None, certificate: Certified | None = None
+    *, ca_file: PathOrContent | None = None, certificate: Certified | None = None, alpn: str = "h2"
 ) -> ssl.SSLContext:
     """A context for HTTP/2 as RFC 9113, section 9.2 requires: ALPN "h2", TLS 1.2 or later, no renegotiation.
 
     The certificate and the name of the server are verified with the system's certificate authorities, or with those in
-    `ca_file` alone (a path, or PEM). `certificate` is presented if the server requests one.
+    `ca_file` alone (a path, or PEM). `certificate` is presented if the server requests one. `alpn` is another protocol to ask for.
+    Do not change the context: without a `certificate`, clients with the same authorities share it.
 
     Raises:
         ConfigurationError: `ca_file` cannot be read or contains no certificate, the system has no certificate authorities,
             OpenSSL rejects `certificate`, its temporary file cannot be written, or SSLKEYLOGFILE cannot be written.
     """
     name, authorities = ("", None) if ca_file is None else _read_authorities(ca_file)
+    if certificate is not None:
+        context = _new_context(name, authorities, alpn)
+        certificate.load_into(context)
+        return context
+    same = (authorities or _system_authorities(), alpn, os.environ.get("SSLKEYLOGFILE"))
+    context_in_use = _shared.get(same)
+    if context_in_use is None:
+        _shared[same] = context_in_use = _new_context(name, authorities, alpn)
+    return context_in_use
+
+
+def _system_authorities() -> tuple[object, ...]:
+    """Where the system's authorities are, and when they were changed."""
+    paths = ssl.get_default_verify_paths()
+    return tuple(
+        (path, os.stat(path).st_mtime_ns) for path in (paths.cafile, paths.capath) if path is not None
+    )
+
+
+def _new_context(name: str, authorities: str | bytes | None, alpn: str) -> ssl.SSLContext:
+    """A context that trusts `authorities`, PEM from the file `name`, or the system's if they are None. Raises as `client_context`."""
     try:
         context = ssl.create_default_context(cadata=authorities)
     except ssl.SSLError:
@@ -279,7 +308,7 @@ def client_context(
         raise ConfigurationError(
             f"SSLKEYLOGFILE is {error.filename}, which cannot be written ({error.strerror})"
         ) from None
-    if ca_file is None and not _has_authorities(context):
+    if authorities is None and not _has_authorities(context):
         raise ConfigurationError(
             "this system has no CA certificates: install them (Debian's package ca-certificates), name them in "
             "SSL_CERT_FILE, or give ca_file"
@@ -288,9 +317,7 @@ def client_context(
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_TLS12_CIPHERS)
     context.options |= ssl.OP_NO_RENEGOTIATION
-    context.set_alpn_protocols(["h2"])
-    if certificate is not None:
-        certificate.load_into(context)
+    context.set_alpn_protocols([alpn])
     return context
 
 
