@@ -13,30 +13,17 @@ from pathlib import Path
 
 import click
 
-from . import (
-    allocations,
-    constant,
-    delay,
-    distance,
-    environments,
-    errors,
-    flat,
-    gateway,
-    gateway_load,
-    latency,
-    memory,
-    micro_run,
-    options,
-    programs,
-    reporting,
-    scaling,
-    startup,
-    throughput,
-    wan,
-)
-from .providers import PROVIDERS
+from . import programs, reporting
+from .client import delay, errors, flat, latency, memory, scaling, startup, throughput, wan
+from .counts import allocations, environments
+from .gateway import cpu as gateway
+from .gateway import load as gateway_load
+from .harness import options
+from .harness.providers import PROVIDERS
+from .harness.stage import CannotMeasure
+from .micro import run as micro_run
 from .rivals import run as rivals
-from .stage import CannotMeasure
+from .servers import constant, distance
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

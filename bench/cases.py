@@ -31,8 +31,8 @@ from pushcore.http2.protocol import Link
 from pushcore.http2.streams import Limits
 from pushcore.http2.tls import client_context
 
-from .providers import PROVIDERS, TIMEOUT, USUAL, Provider, Workload
-from .stage import Target
+from .harness.providers import PROVIDERS, TIMEOUT, USUAL, Provider, Workload
+from .harness.stage import Target
 
 NO_RATE = Rate.parse("none")
 

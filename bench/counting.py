@@ -29,8 +29,8 @@ from pushcore.http2.streams import Limits
 
 from . import inprocess
 from .cases import NO_RATE, FrameLoop
-from .providers import PROVIDERS, TIMEOUT, USUAL
-from .stage import CannotMeasure, Target
+from .harness.providers import PROVIDERS, TIMEOUT, USUAL
+from .harness.stage import CannotMeasure, Target
 
 WARM: Final = 3000
 """Pushes before anything is counted: templates are made, the engine's window is whole, free lists are full."""

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import click
 
-from . import badday, brokers, burst, campaign, fakes, options, queues
+from .campaigns import brokers, burst, campaign, queues
+from .client import badday
+from .harness import options
+from .servers import fakes
 
 
 @click.command("burst")

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import click
 
-from . import ab, checkouts, options, promises, readme, report
-from . import guard as guarding
-from .look import show
-from .providers import PROVIDERS
-from .ratios import FEWEST
-from .stage import machine
-from .suite import MEASUREMENTS
-from .sweep import sweep
+from .guards import ab
+from .guards import guard as guarding
+from .guards.ratios import FEWEST
+from .harness import checkouts, options, promises
+from .harness.look import show
+from .harness.providers import PROVIDERS
+from .harness.stage import machine
+from .report import readme, report
+from .report.suite import MEASUREMENTS
+from .report.sweep import sweep
 
 
 @click.command("report")

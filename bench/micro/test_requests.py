@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from bench.providers import message, payload
+from bench.harness.providers import message, payload
 from pushcore import ApnsKey, Notification, ServiceAccount
 from pushcore.apns.request import ApnsRequestBuilder
 from pushcore.fcm.request import FcmRequestBuilder

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-from ..constant import SCRATCH
+from ..harness.stage import SCRATCH
 
 LONGEST: Final = 1800
 """Seconds for one step of an installation; compiling takes longest, on a machine that is busy."""

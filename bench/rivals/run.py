@@ -13,11 +13,11 @@ from typing import Any, Final
 import orjson
 from rich.console import Console
 
-from .. import constant
-from ..clients import h2load, ours
-from ..look import Column, TableLayout, plain, show, two, whole
-from ..providers import PROVIDERS, message, payload
-from ..stage import CLIENT_CORE, CannotMeasure, ClientRun, Target, run_on
+from ..harness.clients import h2load, ours
+from ..harness.look import Column, TableLayout, plain, show, two, whole
+from ..harness.providers import PROVIDERS, message, payload
+from ..harness.stage import CLIENT_CORE, CannotMeasure, ClientRun, Target, run_on
+from ..servers import constant
 from .catalogue import Rival, rivals
 from .install import RivalUnavailable, install
 

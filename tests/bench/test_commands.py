@@ -12,9 +12,11 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from bench import constant, errors, look, stage
 from bench.__main__ import main
-from bench.fakes import FORMS
+from bench.client import errors
+from bench.harness import look, stage
+from bench.servers import constant
+from bench.servers.fakes import FORMS
 from fakeservers import FakeApns
 from tests.fakeservers.client import Client, headers_for, provider_token
 

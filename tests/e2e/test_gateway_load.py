@@ -14,7 +14,7 @@ import orjson
 import psutil
 import pytest
 
-from bench.service_load import device
+from bench.gateway.single import device
 from fakeservers import FakeApns, fated_token
 from pushcore.engine.breaker import RUN
 from pushcore.gateway import breakers
@@ -147,7 +147,7 @@ async def test_slow_and_hostile_clients_cost_themselves_alone(
     count = round(rate * seconds)
     async with FakeApns(delay=0.2, keep=200_000) as fake, instance(write_config(tmp_path, fake)) as gateway:
         load = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "bench.service_load", gateway.url, TOKEN),
+            *(sys.executable, "-m", "bench.gateway.single", gateway.url, TOKEN),
             *(str(rate), str(seconds), "--hostile"),
             stdout=asyncio.subprocess.PIPE,
         )

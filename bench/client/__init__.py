@@ -1,0 +1,1 @@
+"""pushcore's clients and engine against one server: rates, CPU, latency, memory."""

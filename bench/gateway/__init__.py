@@ -1,0 +1,1 @@
+"""`pushcore gateway` as a whole program."""

@@ -1,0 +1,1 @@
+"""All measurements as one report, and the figures of README and docs."""
