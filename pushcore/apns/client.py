@@ -357,7 +357,9 @@ class ApnsDispatcher(Dispatcher[Notification]):
         status, error = exchange.status, exchange.error
         if error is not None and not isinstance(error, ResponseTooLarge):
             return _error_result(exchange, push, error, find)
-        reason, timestamp = read_error(exchange.data) if status >= 400 and error is None else (None, None)
+        reason, timestamp = (None, None)
+        if status >= 400 and error is None:
+            reason, timestamp = read_error(exchange.data, exchange.header_block)
         detail = None
         if reason is None or (
             (timestamp is None or reason in table.rows)

@@ -6,12 +6,14 @@ Sources: "Handling notification responses from APNs" at developer.apple.com/docu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
+from ..http2.exchange import header_of
 from ..reasons import (
     INVALID,
     MISCONFIGURED,
@@ -29,6 +31,11 @@ from ..reasons import (
 
 MAX_REASON: Final = 100
 """Characters of a reason that is not in the table."""
+_MEMBERS: Final = frozenset({"reason", "timestamp"})
+"""All members of an error's body ("Handling notification responses from APNs", table 5)."""
+_WORDS: Final = re.compile(r"[A-Z][A-Za-z ]*", re.ASCII)
+"""The form of Apple's reasons."""
+_IDS: Final = (b"apns-id", b"apns-request-id")
 _MAX_TIMESTAMP: Final = 253_402_300_800  # the year 10000 in UNIX seconds: beyond what a datetime can hold
 
 _ROWS: Final = (
@@ -285,11 +292,19 @@ def verdict_for(status: int, reason: str | None, table: Mapping[str, Reason] = R
     return row.verdict if row is not None and row.status == status else TABLE.of_status(status).verdict
 
 
-def read_error(body: bytes) -> tuple[str | None, float | None]:
+def read_error(body: bytes, header_block: Any = b"") -> tuple[str | None, float | None]:
     """The reason and the timestamp (UNIX seconds; Apple sends milliseconds) in the body of an error.
 
     Either is None when it is absent or is not what Apple documents; never raises. A reason that is not in the table
     is cut to `MAX_REASON` characters and loses those that do not print, for it is logged.
+
+    Other services have a member "reason", too: Kubernetes with its own words, and members that Apple does not have. So
+    without a timestamp a reason is capitalised words, and a body with further members counts only with one of Apple's reasons and
+    beside one of Apple's ids.
+
+    Args:
+        body: of the response.
+        header_block: of the response.
     """
     known = _BODIES.get(body)
     if known is not None:
@@ -300,7 +315,14 @@ def read_error(body: bytes) -> tuple[str | None, float | None]:
         return None, None
     if not isinstance(document, dict):
         return None, None
-    return _read_reason(document.get("reason")), _read_timestamp(document.get("timestamp"))
+    reason, timestamp = _read_reason(document.get("reason")), _read_timestamp(document.get("timestamp"))
+    documented = reason in REASONS or reason in CHANNEL_REASONS
+    if document.keys() - _MEMBERS:
+        if not documented or not any(header_of(header_block, name) for name in _IDS):
+            return None, None
+    elif not documented and timestamp is None and reason is not None and not _WORDS.fullmatch(reason):
+        return None, None
+    return reason, timestamp
 
 
 def _read_reason(value: object) -> str | None:

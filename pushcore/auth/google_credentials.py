@@ -20,14 +20,17 @@ from typing import Any, Final
 
 from ..errors import AccessTokenError, ConfigurationError
 from ..key_material import checked_path
+from ..reasons import UNEXPECTED, describe_unexpected
 from ..redaction import redact
 from .access_token import LONGEST_LIFE, AccessToken
-from .service_account import OTHER_TYPES, SCOPE, ServiceAccount, read_info
+from .service_account import OTHER_TYPES, SCOPE, ServiceAccount, TokenResponse, read_info, read_token
 
 TIMEOUT: Final = 20.0
 """Seconds for a whole refresh: impersonation needs two requests, workload identity three."""
 CALL_TIMEOUT: Final = 10.0
 """Seconds without data after which one request fails."""
+_METADATA: Final = "/computeMetadata/"
+"""A part of the URLs of Google Cloud's metadata server, whose responses have the field Metadata-Flavor."""
 
 
 def read_credentials(
@@ -114,6 +117,9 @@ class GoogleCredentials:
         self._issued: str | None = None
         self._thread: threading.Thread | None = None
         self._busy = False  # whether a refresh is still running
+        self._last: tuple[str, str, Any] | None = (
+            None  # the last request of the refresh: method, URL and response
+        )
         self.project_id = _text(getattr(credentials, "project_id", None))
         self.quota_project = _text(getattr(credentials, "quota_project_id", None))
 
@@ -187,12 +193,17 @@ class GoogleCredentials:
                 raise exceptions.TransportError("the time limit of a refresh has passed")
             if self._ca_file is not None:  # takes precedence over REQUESTS_CA_BUNDLE
                 options["verify"] = self._ca_file
-            return request(url, method=method, body=body, headers=headers, timeout=left, **options)
+            self._last = None
+            response = request(url, method=method, body=body, headers=headers, timeout=left, **options)
+            self._last = method, url, response
+            return response
 
         return bounded
 
     def _named(self, error: BaseException) -> AccessTokenError:
-        """An error of google-auth, classified: whether a retry can help."""
+        """An error of google-auth, classified: whether a retry can help, and whether it is the response of another server."""
+        if self._last is not None and (problem := _problem_of(*self._last)) is not None:
+            return problem
         exceptions = self._exceptions
         causes = (error, error.__cause__, error.__context__, *error.args)
         temporary = getattr(error, "retryable", False) or any(
@@ -208,6 +219,27 @@ class GoogleCredentials:
 
     def __repr__(self) -> str:
         return f"<GoogleCredentials {type(self._credentials).__name__}>"
+
+
+def _problem_of(method: str, url: str, response: Any) -> AccessTokenError | None:
+    """What is wrong with a response that google-auth got; None if it is the kind of response that google-auth expects.
+
+    google-auth tries to read any response, repeats it in its error, and knows only some statuses that are temporary.
+    """
+    status, body = response.status, response.data
+    if method == "POST":
+        if status == 200 and b"accessToken" in body:  # of an impersonated account
+            return None
+        try:
+            read_token(TokenResponse(status, body))
+        except AccessTokenError as error:
+            return AccessTokenError(f"google-auth: {error}", permanent=error.permanent, reason=error.reason)
+    elif _METADATA in url and "metadata-flavor" not in {name.lower() for name in response.headers}:
+        text = describe_unexpected("the metadata server", status, body)
+        permanent = 400 <= status < 500
+        reason = UNEXPECTED.name if status < 500 else None
+        return AccessTokenError(f"google-auth: {text}", permanent=permanent, reason=reason)
+    return None
 
 
 def _printable(error: BaseException) -> str:

@@ -50,6 +50,10 @@ _NO_JSON: Final = object()
 _EXPECTED: Final = (
     'expected the JSON key of a service account, "type": "service_account", from the Google Cloud console'
 )
+_ERROR_CODE: Final = re.compile(r"[a-z][a-z_]*|[A-Z][A-Z_]*", re.ASCII)
+"""The form of OAuth's error codes, and of google.rpc.Code's names."""
+_ERROR_STATUS: Final = frozenset({400, 401, 403, 429, *range(500, 600)})
+"""The statuses that come with an error code."""
 # Every other 4xx is permanent.
 _TEMPORARY_STATUS: Final = frozenset({408, 409, 421, 425, 429})
 _TEMPORARY_ERRORS: Final = frozenset(
@@ -327,12 +331,15 @@ def read_token(response: TokenResponse) -> AccessToken:
     status = response.status
     if status == 200 and "access_token" in members:
         return AccessToken(members["access_token"], members.get("expires_in"))
-    # RFC 6749, section 5.2; some of Google's own errors are objects with `status` and `message`.
+    # RFC 6749, section 5.2; some of Google's own errors are objects with `status` and `message`. Other servers' errors are
+    # sentences, and have other statuses.
     error = members.get("error")
     if isinstance(error, dict):
         reason, text = printable_word(error.get("status"), 60), printable_word(error.get("message"), 200)
     else:
         reason, text = printable_word(error, 60), printable_word(members.get("error_description"), 200)
+    if reason is None or not _ERROR_CODE.fullmatch(reason) or status not in _ERROR_STATUS:
+        reason = text = None
     permanent = 400 <= status < 500 and status not in _TEMPORARY_STATUS and reason not in _TEMPORARY_ERRORS
     message = f"the token endpoint responded {status}, " + ": ".join(part for part in (reason, text) if part)
     if not reason and not text:

@@ -60,11 +60,18 @@ M = TypeVar("M", bound=Message)
 HOST: Final = "fcm.googleapis.com"
 STREAMS: Final = 100
 """SETTINGS_MAX_CONCURRENT_STREAMS of Google's servers."""
-NAME_RANGES: Final = tuple(
-    (start + b"/", start + b"0") for start in (b'{\n  "name": "projects', b'{"name":"projects')
-)
-"""The responses to accepted messages, as Google lays JSON out and without blanks: from the first bytes on, up to the second.
-Two comparisons tell that a response begins so, and nothing is called or allocated for it ("0" follows "/")."""
+_MESSAGES: Final = b"/messages/"
+
+
+def _name_range(beginning: bytes) -> tuple[bytes, bytes]:
+    """The responses that begin so and have an id behind it: from the first bytes on, up to the second.
+
+    Two comparisons tell that a response is one of them, and nothing is called or allocated for it.
+
+    Args:
+        beginning: of a response to an accepted message; its last character is a slash.
+    """
+    return beginning + b"#", beginning[:-1] + b"0"  # "#" follows the quotation mark, and "0" the slash
 
 
 Reader = Callable[[int, bytes, str | None, float], FcmFailure]
@@ -238,7 +245,7 @@ class FcmDispatcher(Dispatcher[Message]):
             keepalive=keepalive,
             now=now,
         )
-        self._name_range = NAME_RANGES[0]
+        self._name_range = _name_range(b'{\n  "name": "projects/%b/messages/' % project_id.encode())
         if isinstance(account, ServiceAccount):
             self._proxy_for(split_uri(account.token_uri)[0])
         self.requests = FcmRequestBuilder(self.origin.authority, project_id, _quota_project(account))
@@ -294,8 +301,8 @@ class FcmDispatcher(Dispatcher[Message]):
     def accept(self, finished: list[Exchange], results: list[Result]) -> list[Exchange]:
         """See `Dispatcher.accept`. A push was accepted when a 200 names its message: other servers say 200, too.
 
-        To compare its beginning costs less than to read the JSON. A response in another spelling, or without a name,
-        is left to `result`.
+        To compare its beginning costs less than to read the JSON. A response in another spelling, or without the name of a
+        message, is left to `result`.
         """
         shapes, (start, end), results_before = self._shapes, self._name_range, len(results)
         responses = shapes.responses = shapes.responses + len(finished)
@@ -328,9 +335,9 @@ class FcmDispatcher(Dispatcher[Message]):
         if error is not None and not isinstance(error, ResponseTooLarge):
             return self.error_result(exchange, push, error)
         if exchange.status == 200 and error is None and message_name(exchange.data) is not None:
-            for name_range in NAME_RANGES:
-                if name_range[0] <= exchange.data < name_range[1]:
-                    self._name_range = name_range
+            before, found, _ = exchange.data.partition(_MESSAGES)
+            if found:  # the layout of this server, and its name for the project
+                self._name_range = _name_range(before + found)
             self._shapes.add(exchange.shape)
             return Result(
                 push, ACCEPTED, 200, exchange.attempts, exchange.data, find_name, row=UNNAMED[ACCEPTED]

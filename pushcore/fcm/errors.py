@@ -154,6 +154,9 @@ _TOKEN_FIELDS: Final = frozenset({"message.token", "message.fid"})
 _TOO_LARGE_TEXT: Final = re.compile(r"message is too big", re.IGNORECASE)
 _DEAD_TEXT: Final = "The registration token is not a valid FCM registration token"
 _THIRD_PARTY_TEXT: Final = "Auth error from APNS or Web Push Service"
+_CODE: Final = re.compile(r"[A-Z][A-Z_]*", re.ASCII)
+"""A name of google.rpc.Code, such as NOT_FOUND."""
+_MESSAGE_NAME: Final = re.compile(r"projects/[^/]+/messages/[^/]+")
 _SECONDS: Final = re.compile(r"[0-9]{1,10}(\.[0-9]{1,9})?", re.ASCII)
 _HTML_WAIT: Final = re.compile(rb"try again in ([0-9]{1,6}) seconds", re.IGNORECASE)
 
@@ -205,9 +208,13 @@ def read_retry_after(value: str, now: float) -> float | None:
 
 
 def message_name(body: bytes) -> str | None:
-    """The name of the message that Google accepted, "projects/p/messages/1"; None when the body has none."""
+    """The name of the message that Google accepted, "projects/p/messages/1"; None when the body has none.
+
+    Other resources have a `name`, too.
+    """
     document = json_object(body)
-    return printable_word(document.get("name"), 300) if document is not None else None
+    name = printable_word(document.get("name"), 300) if document is not None else None
+    return name if name is not None and _MESSAGE_NAME.fullmatch(name) else None
 
 
 def find_name(push: object, body: bytes, key: str) -> str | None:
@@ -231,7 +238,7 @@ class _Details:
 def _read(status: int, body: bytes) -> FcmFailure:
     response = json_object(body)
     error = response.get("error") if response is not None else None
-    if status < 400 or not isinstance(error, dict) or not _is_google(error):
+    if status < 400 or not isinstance(error, dict) or not is_google_error(error):
         return read_unexpected(status, body)
     details = _scan(error.get("details"))
     message = printable_word(error.get("message"), MAX_DETAIL) or ""
@@ -278,12 +285,16 @@ def verdict_for(status: int) -> Verdict:
     return TABLE.of_status(status).verdict
 
 
-def _is_google(error: dict[str, Any]) -> bool:
-    """Whether an `error` is a google.rpc.Status in JSON: other APIs have objects of that name, too."""
-    return (
-        type(error.get("code")) is int
-        or isinstance(error.get("status"), str)
-        or isinstance(error.get("details"), list)
+def is_google_error(error: dict[str, Any]) -> bool:
+    """Whether an `error` is a google.rpc.Status in JSON, or has the list of Google's earlier form.
+
+    JSON-RPC, Facebook and many others have an object of that name with a `code` and a `message`.
+    """
+    status = error.get("status")
+    return (isinstance(status, str) and _CODE.fullmatch(status) is not None) or any(
+        name in item
+        for members, name in (("details", "@type"), ("errors", "domain"))
+        for item in _objects(error.get(members))
     )
 
 

@@ -6,6 +6,7 @@ Google deprecated it in September 2026 and will shut it down on 2027-09-29; proj
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -34,8 +35,14 @@ from .errors import FcmFailure, json_object, read_error
 IID_URL: Final = "https://iid.googleapis.com"
 MAX_BATCH: Final = 1000
 """Registrations in one request."""
+INFO_MEMBERS: Final = frozenset(("application", "authorizedEntity", "platform", "applicationVersion", "rel"))
+"""Members that the description of an app instance may have."""
 MAX_BODY: Final = 131_072  # bytes of a response: a thousand results of an error's length
 
+_WORDS: Final = re.compile(r"[A-Z][A-Za-z_]*|No information found.*")
+"""The errors of a whole request; those of other servers are sentences or words in lower case."""
+_PAGE: Final = b"Error 401"
+"""A part of Google's page for a 401."""
 _ADD: Final = b"/iid/v1:batchAdd"
 _REMOVE: Final = b"/iid/v1:batchRemove"
 
@@ -155,14 +162,14 @@ def read_rejection(status: int, body: bytes, retry_after: str | None = None, now
     failure = read_error(status, body, retry_after, now)
     response = json_object(body)
     reason = printable_word(response.get("error"), 100) if response is not None else None
-    if status >= 400 and reason is not None:
+    if status >= 400 and reason is not None and _WORDS.fullmatch(reason):
         row = SEND_TABLE.of_status(status)
         if status == 404:  # the path is there, and no such instance
             row = REASONS["NOT_FOUND"]
         elif reason in REASONS and REASONS[reason].verdict is row.verdict:
             row = REASONS[reason]
         return replace(failure, row=row, reason=reason, detail=None)
-    if status == 401 and failure.row is UNEXPECTED:
+    if status == 401 and failure.row is UNEXPECTED and _PAGE in body:
         return replace(failure, row=SEND_TABLE.of_status(401), reason=None)
     return failure
 

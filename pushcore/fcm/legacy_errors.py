@@ -5,6 +5,7 @@ Source: "Firebase Cloud Messaging HTTP protocol", tables 5 to 9, as Google had i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -26,11 +27,17 @@ from ..reasons import (
     register,
 )
 from .errors import TABLE as SEND_TABLE
-from .errors import json_object, read_retry_after
+from .errors import is_google_error, json_object, read_retry_after
 
 _MAX_WORD: Final = 100
 _MAX_ID: Final = 4096  # characters of a token
 _MAX_BODY: Final = 1 << 20  # bytes: a thousand results of a token's length
+_LINE: Final = re.compile(
+    rb"(?:JSON_PARSING_ERROR|InvalidParameters|Error=[A-Z]|Field \"|Must use either \"|\"registration_ids\"|Number of messages on bulk)"
+)
+"""How Google's line of text for a 400 begins."""
+_PAGE: Final = b"Error 401"
+"""A part of Google's page for a 401."""
 _LATER: Final = frozenset({THROTTLED, UNAVAILABLE})
 _SUCCESS: Final = frozenset(("results", "success", "failure", "message_id", "error"))
 """Keys of which the response to an accepted request has one."""
@@ -106,6 +113,10 @@ REASONS: Final = TABLE.rows
 """The table by the API's word."""
 
 
+_WORDS: Final = ("", *REASONS)
+"""What may be the error of a whole response; other servers' errors are other words."""
+
+
 @dataclass(frozen=True, slots=True)
 class LegacyOutcome:
     """The outcome of the message for one device, topic or group.
@@ -145,7 +156,7 @@ def read_legacy(
     response = json_object(body, _MAX_BODY)
     if status != 200:
         return [_request_failure(status, body, response, wait, length)] * length
-    if response is None or response.keys().isdisjoint(_SUCCESS):
+    if response is None or response.keys().isdisjoint(_SUCCESS) or response.get("error", "") not in _WORDS:
         return [_unexpected(status, body, wait)] * length
     results = response.get("results")
     if isinstance(results, list):
@@ -162,13 +173,18 @@ def read_legacy(
 def _request_failure(
     status: int, body: bytes, response: Mapping[str, Any] | None, wait: float | None, length: int
 ) -> LegacyOutcome:
-    """A failure of the request as a whole: it is every device's, and never says that all their tokens are dead."""
+    """A failure of the request as a whole: it is every device's, and never says that all their tokens are dead.
+
+    Google's own was one of its words, or a google.rpc.Status; its 401 was a page, and its 400 a line of text.
+    """
     text = body[:200].decode("utf-8", "replace") if response is None else response.get("error")
     error_text = printable_word(text, _MAX_WORD)
-    if response is None:  # Google's own 401 was a page, and its 400 a line of text
-        is_fcm = error_text is not None and (status == 401 or (status == 400 and error_text[0] not in "<[{"))
+    if response is None:
+        is_fcm = (status == 401 and _PAGE in body) or (status == 400 and bool(_LINE.match(body)))
+    elif isinstance(text, dict):
+        is_fcm = is_google_error(text)
     else:
-        is_fcm = "error" in response
+        is_fcm = error_text in REASONS
     if status < 400 or not is_fcm:
         return _unexpected(status, body, wait)
     row = REASONS.get(error_text or "")

@@ -28,6 +28,7 @@ from .errors import FcmFailure, json_object, read_error
 from .fan_out import FanOut
 from .instance_id import (
     IID_URL,
+    INFO_MEMBERS,
     MAX_BATCH,
     BatchRequestBuilder,
     InstanceInfo,
@@ -50,8 +51,10 @@ MAX_BATCHES: Final = 10
 PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds for which an exceeded quota stops all changes: when Google does not say how long, and at most."""
 
-_SUBSCRIPTION: Final = frozenset(("name", "topic_name", "topicName", "create_time", "createTime"))
-"""Fields of a TopicSubscription."""
+_SUBSCRIPTION: Final = frozenset(("topic_name", "topicName", "create_time", "createTime"))
+"""Members of a TopicSubscription; other servers have a "name", too."""
+_LIST: Final = frozenset(("topic_subscriptions", "topicSubscriptions", "next_page_token", "nextPageToken"))
+"""Members of a list of them."""
 
 _TOO_LONG: Final = (
     f"registration and topic are together too long for a request, whose path has {LONGEST_PATH} bytes"
@@ -292,7 +295,9 @@ class Topics:
         subscriptions: list[Subscription] = []
         page = b""
         for _ in range(MAX_PAGES):
-            response = await self._get_json(self._dispatcher.origin, self._get, path + page, registration)
+            response = await self._get_json(
+                self._dispatcher.origin, self._get, path + page, registration, _LIST
+            )
             entries = response.get("topic_subscriptions", response.get("topicSubscriptions"))
             for entry in entries if isinstance(entries, list) else ():
                 if isinstance(entry, dict):
@@ -314,7 +319,9 @@ class Topics:
             ClosedError: the client is not open.
         """
         path = b"/iid/info/%b?details=true" % _percent_encoded(registration)
-        response = await self._get_json(self._iid, self._batches.get, path, registration, read=read_rejection)
+        response = await self._get_json(
+            self._iid, self._batches.get, path, registration, INFO_MEMBERS, read=read_rejection
+        )
         return read_info(response)
 
     async def _get_json(
@@ -323,10 +330,14 @@ class Topics:
         template: HeaderTemplate,
         path: bytes,
         registration: str,
+        members: frozenset[str],
         *,
         read: Reader = read_error,
     ) -> dict[str, Any]:
-        """The JSON object that Google responds with. Raises `PushRejected` for any other response."""
+        """The JSON object that Google responds with: an empty one, or with one of these members.
+
+        Raises `PushRejected` for any other response.
+        """
         dispatcher = self._dispatcher
         problem = _problem(registration) or (_TOO_LONG if len(path) > LONGEST_PATH else None)
         if problem is not None:
@@ -342,7 +353,7 @@ class Topics:
         )
         document = json_object(exchange.data, MAX_LIST)
         if exchange.error is None and exchange.status == 200:
-            if document is not None and "error" not in document:
+            if document is not None and (not document or not members.isdisjoint(document)):
                 return document
             detail = describe_unexpected("FCM", 200, exchange.data)
             raise PushRejected(Result(registration, Verdict.UNKNOWN, 200, exchange.attempts, detail=detail))

@@ -23,7 +23,7 @@ from ...http2.proxy import Proxy, find_proxy
 from ...http2.round_trip import round_trip
 from ...http2.streams import KEEPALIVE, Limits
 from ...http2.tls import client_context
-from ...reasons import printable_word
+from ...reasons import describe_unexpected, printable_word
 from .tickets import Json, error_ticket
 
 URL: Final = "https://exp.host"
@@ -218,15 +218,18 @@ def read_tickets(exchange: Exchange, count: int) -> list[Json] | Rejection:
     if isinstance(tickets, list) and len(tickets) == count and all(isinstance(one, dict) for one in tickets):
         return tickets
     if exchange.status == 200 and not _first_error(exchange.data):
-        return Rejection(
-            "ProviderError", "may have been delivered: Expo's response has other tickets than messages"
-        )
+        text = "Expo's response has other tickets than messages"
+        if tickets is None:
+            text = describe_unexpected("Expo", 200, exchange.data)
+        return Rejection("ProviderError", f"may have been delivered: {text}")
     return _read_rejection(exchange)
 
 
 def _read_rejection(exchange: Exchange) -> Rejection:
     status = exchange.status
     error = _first_error(exchange.data)
+    if not error and status != 429:
+        return Rejection("ExpoError", describe_unexpected("Expo", status, exchange.data))
     code = printable_word(error.get("code"), 100) or f"HTTP {status}"
     text = f"Expo's service rejected it: {code}: {printable_word(error.get('message'), _MAX_TEXT) or 'no reason'}"
     if status == 429 or code == "TOO_MANY_REQUESTS":
@@ -234,7 +237,7 @@ def _read_rejection(exchange: Exchange) -> Rejection:
         return Rejection("MessageRateExceeded", f"{text}; send it again after {wait} s" if wait else text)
     if status in (401, 403) or code == "UNAUTHORIZED":
         return Rejection("InvalidCredentials", text)
-    if status >= 500 or status in (404, 405, 408) or not error:
+    if status >= 500 or status in (404, 405, 408):
         return Rejection("ExpoError", text)
     details = error.get("details")
     groups: tuple[frozenset[str], ...] = ()

@@ -173,11 +173,21 @@ def test_listeners_and_metrics_hear_of_broadcasts(monkeypatch: pytest.MonkeyPatc
 # --- responses of other servers -------------------------------------------------------------------------------------
 
 PAGE = b"<!DOCTYPE html><html><head><title>Sign in</title></head></html>"
-BODIES = [b"", PAGE, b"{}", b'{"message":"no route"}', b"null", b"x" * 200_000]
+BODIES = {
+    "empty": b"",
+    "html": PAGE,
+    "object": b"{}",
+    "json": b'{"message":"no route"}',
+    "null": b"null",
+    "cut": b'{"reason":"BadDevic',
+    "kubernetes": b'{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403}',
+    "word": b'{"reason":"no_such_route"}',
+    "long": b"x" * 200_000,
+}
 
 
-@pytest.mark.parametrize("status", [200, 204, 301, 400, 403, 404, 405, 410, 413])
-@pytest.mark.parametrize("body", BODIES, ids=["empty", "html", "object", "json", "null", "long"])
+@pytest.mark.parametrize("status", [200, 204, 301, 302, 307, 400, 401, 403, 404, 405, 407, 410, 413])
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 def test_a_response_that_is_not_apples_is_named_as_such(
     status: int, body: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

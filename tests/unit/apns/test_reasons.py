@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
 import pytest
 from hypothesis import example, given
@@ -210,8 +212,32 @@ def test_a_bad_timestamp_does_not_hide_the_reason() -> None:
 def test_an_unknown_reason_is_bounded_and_printable() -> None:
     assert read_error(b'{"reason":"BrandNew"}') == ("BrandNew", None)
     assert read_error(b'{"reason":"Service Unavailable"}') == ("Service Unavailable", None)
-    assert read_error(orjson.dumps({"reason": "x" * 5000})) == ("x" * 100, None)
-    assert read_error(orjson.dumps({"reason": "a\r\n\x1b[31mb\u202ec\x85"})) == ("a[31mbc", None)
+    assert read_error(orjson.dumps({"reason": "X" * 5000})) == ("X" * 100, None)
+    dirty = {"reason": "a\r\n\x1b[31mb\u202ec\x85", "timestamp": 1000}
+    assert read_error(orjson.dumps(dirty)) == ("a[31mbc", 1.0)
+
+
+@pytest.mark.parametrize("reason", ["Forbidden", "Unregistered", "NotFound", "Gone"])
+@pytest.mark.parametrize(
+    "more",
+    [{"kind": "Status", "apiVersion": "v1", "code": 403}, {"message": "x"}],
+    ids=["kubernetes", "message"],
+)
+@pytest.mark.parametrize("id_field", [None, b"apns-id", b"apns-request-id"])
+def test_a_reason_beside_members_that_apple_does_not_have(
+    reason: str, more: dict[str, Any], id_field: bytes | None
+) -> None:
+    """It is Apple's only if both the reason and the header say so: Apple may add a member one day."""
+    fields = [(b":status", b"403"), *([(id_field, b"0")] if id_field else ())]
+    body = orjson.dumps({"reason": reason, **more})
+    known = reason in REASONS and id_field is not None
+    assert read_error(body, fields) == (reason if known else None, None)
+
+
+@pytest.mark.parametrize("reason", ["no_such_route", "not found", "404", "unregistered", "\u0414\u0430"])
+def test_a_reason_that_is_not_in_apples_form_needs_apples_timestamp(reason: str) -> None:
+    assert read_error(orjson.dumps({"reason": reason})) == (None, None)
+    assert read_error(orjson.dumps({"reason": reason, "timestamp": 1000})) == (reason, 1.0)
 
 
 @pytest.mark.slow

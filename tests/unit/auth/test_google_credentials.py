@@ -213,6 +213,91 @@ async def test_each_call_has_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     assert calls[3] == {"closed": True}
 
 
+TOKEN_URL = "https://sts.example/token"
+METADATA_URL = "http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token"
+GOOGLES = {"Metadata-Flavor": "Google"}
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "status", "fields", "body", "permanent", "reason", "words"),
+    [
+        (
+            "POST",
+            TOKEN_URL,
+            200,
+            {},
+            b"<html><title>Sign in</title>",
+            False,
+            "UnexpectedResponse",
+            "this is not",
+        ),
+        ("POST", TOKEN_URL, 403, {}, b"<html>", True, "UnexpectedResponse", "this is not"),
+        ("POST", TOKEN_URL, 404, {}, b'{"error":"not found"}', True, "UnexpectedResponse", "this is not"),
+        ("POST", TOKEN_URL, 503, {}, b"", False, None, "503 with an empty body: a response of a gateway"),
+        (
+            "POST",
+            TOKEN_URL,
+            503,
+            {},
+            b'{"error":"invalid_request"}',
+            False,
+            "invalid_request",
+            "responded 503",
+        ),
+        ("POST", TOKEN_URL, 400, {}, b'{"error":"invalid_grant"}', True, "invalid_grant", "responded 400"),
+        (
+            "POST",
+            TOKEN_URL,
+            200,
+            {},
+            b'{"accessToken":"x","expireTime":"y"}',
+            True,
+            None,
+            "google-auth's own",
+        ),
+        ("POST", TOKEN_URL, 200, {}, b'{"access_token":"x","expires_in":9}', True, None, "google-auth's own"),
+        ("GET", METADATA_URL, 200, {}, b"<html>", False, "UnexpectedResponse", "of the metadata server"),
+        ("GET", METADATA_URL, 404, {}, b"<html>", True, "UnexpectedResponse", "of the metadata server"),
+        ("GET", METADATA_URL, 404, GOOGLES, b"<html>", True, None, "google-auth's own"),
+        ("GET", "https://subject.example/token", 200, {}, b"x", True, None, "google-auth's own"),
+    ],
+)
+async def test_a_response_of_another_server_is_named_as_such(
+    method: str,
+    url: str,
+    status: int,
+    fields: dict[str, str],
+    body: bytes,
+    permanent: bool,
+    reason: str | None,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """google-auth reads an HTML page as JSON, repeats it in its error, and calls the outage of some endpoints permanent."""
+
+    class Response:
+        def __init__(self) -> None:
+            self.status, self.data, self.headers = status, body, fields
+            self.session = self
+
+        def __call__(self, url: str, **options: Any) -> Response:
+            return self
+
+        def close(self) -> None:
+            pass
+
+    def work(request: Any) -> None:
+        request(url, method=method)
+        raise exceptions.RefreshError("google-auth's own <html>")
+
+    monkeypatch.setattr("google.auth.transport.requests.Request", Response)
+    with pytest.raises(AccessTokenError) as caught:
+        await GoogleCredentials(Scripted(work)).issue()
+    assert (caught.value.permanent, caught.value.reason) == (permanent, reason)
+    assert words in str(caught.value)
+    assert ("<html>" in str(caught.value)) is (words == "google-auth's own")
+
+
 async def test_calls_without_end_come_to_one() -> None:
     def work(request: Any) -> None:
         time.sleep(0.02)

@@ -343,10 +343,13 @@ def test_googles_other_form_of_an_error() -> None:
         (b"not json", "a body that is not JSON"),
         (b"[1]", "JSON of another form"),
         (b'{"expires_in":3600}', "JSON of another form"),
+        (b'{"error":"not found"}', "JSON of another form"),
+        (b'{"error":{"code":404,"message":"Not Found"}}', "JSON of another form"),
+        (b'{"error":{"code":"NotFound","status":"no such route"}}', "JSON of another form"),
         (b'{"access_token":"' + b"t" * 100_000 + b'","expires_in":3600}', "JSON of another form"),
         (b"<html><title>Sign in</title>", 'an HTML page, "Sign in"'),
     ],
-    ids=["empty", "text", "list", "object", "long", "html"],
+    ids=["empty", "text", "list", "object", "sentence", "code", "status", "long", "html"],
 )
 def test_a_response_of_another_server_is_named_as_such(status: int, body: bytes, words: str) -> None:
     """One page among tokens passes; a rejection does not."""

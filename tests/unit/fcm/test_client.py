@@ -107,15 +107,24 @@ def test_a_server_key_is_taken_with_its_prefix_or_without(server_key: str) -> No
 # --- responses of other servers -------------------------------------------------------------------------------------
 
 PAGE = b"<!DOCTYPE html><html><head><title>Sign in</title></head></html>"
-BODIES = [
-    b"",
-    PAGE,
-    b"{}",
-    b'{"ok":true}',
-    b'{"name":7}',
-    b'{"error":{"message":"no route"}}',
-    b"x" * 200_000,
-]
+BODIES = {
+    "empty": b"",
+    "html": PAGE,
+    "object": b"{}",
+    "json": b'{"ok":true}',
+    "number": b'{"name":7}',
+    "name": b'{"name":"1"}',
+    "topic": b'{"name":"projects/my-project/topics/a"}',
+    "no id": b'{"name":"projects/my-project/messages/"}',
+    "cut": b'{\n  "name": "projects/my-project/mess',
+    "error": b'{"error":{"message":"no route"}}',
+    "code": b'{"error":{"code":404,"message":"Not Found"}}',
+    "json-rpc": b'{"jsonrpc":"2.0","error":{"code":-32601,"message":"Method not found"},"id":null}',
+    "facebook": b'{"error":{"message":"Invalid OAuth access token.","type":"OAuthException","code":190}}',
+    "details": b'{"error":{"code":404,"details":[{"reason":"x"}]}}',
+    "sentence": b'{"error":{"status":"not found"}}',
+    "long": b"x" * 200_000,
+}
 
 
 def accepted(number: int = 1) -> bytes:
@@ -143,8 +152,8 @@ def sent_to(
     return results
 
 
-@pytest.mark.parametrize("status", [200, 204, 301, 400, 401, 403, 404, 410, 413])
-@pytest.mark.parametrize("body", BODIES, ids=["empty", "html", "object", "json", "name", "error", "long"])
+@pytest.mark.parametrize("status", [200, 204, 301, 302, 307, 400, 401, 403, 404, 407, 410, 413])
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 def test_a_response_that_is_not_googles_is_named_as_such(
     status: int, body: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,9 +172,9 @@ def test_a_response_that_is_not_googles_is_named_as_such(
         accepted(),
         b'{"name":"projects/my-project/messages/1"}',
         b'{"name" : "projects/my-project/messages/1"}',
-        b'{"name":"1"}',
+        b'{"name":"projects/123456789012/messages/1"}',
     ],
-    ids=["google", "compact", "spaced", "other"],
+    ids=["google", "compact", "spaced", "number"],
 )
 def test_the_name_of_a_message_is_enough_in_any_layout(body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     bodies = [body, body, accepted(2), body]

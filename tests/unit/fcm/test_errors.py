@@ -264,7 +264,11 @@ def test_a_response_that_is_not_googles(status: int, verdict: str) -> None:
 
 
 def test_an_error_in_googles_form_is_read_by_its_status() -> None:
-    errors: list[dict[str, Any]] = [{"code": 404}, {"status": "NOT_FOUND"}, {"details": []}]
+    errors: list[dict[str, Any]] = [
+        {"status": "NOT_FOUND"},
+        {"details": [{"@type": f"{GOOGLE}rpc.Help"}]},
+        {"code": 404, "errors": [{"domain": "global", "reason": "notFound"}]},
+    ]
     for error in errors:
         assert read_error(404, orjson.dumps({"error": error})).row is TABLE.of_status(404)
         assert read_error(404, orjson.dumps([{"error": error}])).row is TABLE.of_status(404)
@@ -410,7 +414,9 @@ def test_the_words_of_an_error_are_cut() -> None:
     assert read_error(429, body(429, "X" * 200, "m")).reason == "X" * 100
     assert read_error(400, body(400, "X", "m" * 500)).detail == "m" * 400
     assert read_error(400, body(400, "X", "m", apns(400, "r" * 200))).detail == f"m; APNs: 400 {'r' * 100}"
-    assert message_name(orjson.dumps({"name": "n" * 301})) == "n" * 300
+    assert message_name(orjson.dumps({"name": f"projects/p/messages/{'n' * 301}"})) == (
+        f"projects/p/messages/{'n' * 280}"
+    )
 
 
 @pytest.mark.parametrize("excess", [0, 1])

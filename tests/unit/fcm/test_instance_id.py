@@ -103,7 +103,7 @@ def test_there_is_one_result_per_token(document: Any, count: int) -> None:
         (404, b'{"error":"No information found"}', Verdict.INVALID, "No information found"),
         (429, b'{"error":"RESOURCE_EXHAUSTED"}', Verdict.THROTTLED, "RESOURCE_EXHAUSTED"),
         (503, b'{"error":"NOT_FOUND"}', Verdict.UNAVAILABLE, "NOT_FOUND"),
-        (401, b"<TITLE>Unauthorized</TITLE>", Verdict.MISCONFIGURED, None),
+        (401, b"<TITLE>Unauthorized</TITLE><H2>Error 401</H2>", Verdict.MISCONFIGURED, None),
         (403, b'{"error":{"code":403,"status":"DENIED"}}', Verdict.MISCONFIGURED, "DENIED"),
     ],
 )
@@ -119,8 +119,8 @@ def test_the_row_of_a_rejection() -> None:
     assert read_rejection(400, b'{"error":"RESOURCE_EXHAUSTED"}').row is UNNAMED[Verdict.INVALID]
 
 
-@pytest.mark.parametrize("status", [200, 301, 403, 404, 413])
-@pytest.mark.parametrize("body", [b"", b"<html>", b'{"message":"no route"}'])
+@pytest.mark.parametrize("status", [200, 301, 401, 403, 404, 413])
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"message":"no route"}', b'{"error":"not found"}'])
 def test_a_rejection_by_another_server(status: int, body: bytes) -> None:
     assert read_rejection(status, body).row is (UNEXPECTED_SUCCESS if status == 200 else UNEXPECTED)
 

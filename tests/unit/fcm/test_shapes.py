@@ -174,7 +174,7 @@ def test_a_shape_that_was_accepted_again_is_proven_anew() -> None:
 
 def test_an_accepted_message_whose_name_is_laid_out_otherwise_is_proof_as_well() -> None:
     responses = Responses()
-    (result,) = responses.take(responses.make(to(), 200, b'{"name" : "x"}'))
+    (result,) = responses.take(responses.make(to(), 200, b'{"name" : "projects/p/messages/1"}'))
     assert result.ok
     assert responses.blame(to()).drop_token
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -116,8 +117,12 @@ def test_a_response_is_read_by_googles_table(
 
 
 @pytest.mark.parametrize("subscribe", [True, False])
-@pytest.mark.parametrize("status", [200, 204, 301, 400, 403, 404, 413])
-@pytest.mark.parametrize("body", [b"", b"<html>", b'{"ok":true}', b"x" * 200_000], ids=lambda body: body[:5])
+@pytest.mark.parametrize("status", [200, 204, 301, 400, 401, 403, 404, 413])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>", b'{"ok":true}', b'{"name":"nginx"}', b'{"error":"not found"}', b"x" * 200_000],
+    ids=lambda body: body[:20],
+)
 def test_a_response_that_is_not_googles_changes_nothing(
     status: int, body: bytes, subscribe: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,6 +134,21 @@ def test_a_response_that_is_not_googles_changes_nothing(
     (result,) = change([FID], subscribe=subscribe, instance_id=True)
     assert result.verdict is verdict
     assert "(a proxy, a wrong URL?)" in str(result.detail)
+
+
+@pytest.mark.parametrize("method", ["list", "info"])
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"ok":true}', b'{"name":"nginx"}', b"[]"])
+def test_json_of_another_server_is_no_list_and_no_description(
+    method: str, body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Google(monkeypatch, lambda path, _: (200, {}, body))
+
+    async def call(topics: Topics) -> None:
+        await getattr(topics, method)(FID)
+
+    with pytest.raises(PushRejected, match=re.escape("(a proxy, a wrong URL?): 200 with ")) as caught:
+        with_topics(call)
+    assert caught.value.result.verdict is Verdict.UNKNOWN
 
 
 def test_an_invalid_registration_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:

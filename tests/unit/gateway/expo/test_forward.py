@@ -48,7 +48,13 @@ def test_tickets_are_expos_own() -> None:
         (429, errors("TOO_MANY_REQUESTS"), "MessageRateExceeded", "after 7 s"),
         (429, b"<html>", "MessageRateExceeded", "429"),
         (401, errors("UNAUTHORIZED"), "InvalidCredentials", "UNAUTHORIZED: why"),
-        (403, b"", "InvalidCredentials", "403"),
+        (403, b"", "ExpoError", "not a response of Expo (a proxy, a wrong URL?): 403 with an empty body"),
+        (
+            401,
+            b"<html><title>Sign in</title>",
+            "ExpoError",
+            "not a response of Expo (a proxy, a wrong URL?): 401",
+        ),
         (500, errors("INTERNAL_SERVER_ERROR"), "ExpoError", "INTERNAL_SERVER_ERROR"),
         (502, b"<html>", "ExpoError", "502"),
         (404, b"not found", "ExpoError", "404"),
@@ -57,7 +63,7 @@ def test_tickets_are_expos_own() -> None:
         (200, errors("VALIDATION_ERROR"), "DeveloperError", "VALIDATION_ERROR: why"),
         (200, {"data": []}, "ProviderError", "may have been delivered"),
         (200, {"data": ["x"]}, "ProviderError", "may have been delivered"),
-        (200, b"{", "ProviderError", "may have been delivered"),
+        (200, b"{", "ProviderError", "may have been delivered: this is not a response of Expo"),
     ],
 )
 def test_a_request_that_expo_did_not_take(status: int, document: Any, name: str, words: str) -> None:
