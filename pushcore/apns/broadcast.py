@@ -103,7 +103,7 @@ def build(push: Broadcast, requests: ApnsRequestBuilder) -> BroadcastRequest | R
     """The request, or the INVALID (or MISCONFIGURED) result of a broadcast that cannot be sent."""
     try:
         return _build(push, requests)
-    except (InvalidPush, AttributeError, ValueError, TypeError) as error:
+    except Exception as error:
         return rejection(push, error, _FIELDS)
 
 

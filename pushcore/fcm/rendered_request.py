@@ -17,7 +17,7 @@ from ..results import Result
 from .burst_tokens import may_all_be_registrations, take_out_mistaken
 from .shapes import AcceptedShapes, MessageShape
 
-_WRONG: Final = (FieldError, AttributeError, TypeError, ValueError)
+_WRONG: Final = Exception
 
 _END: Final = b'"' + TAIL
 

@@ -132,7 +132,8 @@ class Notification(PushModel):
 
     Args:
         token: the device token, hexadecimal, of any length.
-        payload: the root object as a dict, as JSON in bytes, or an `Aps`.
+        payload: the root object as a dict, as JSON in bytes, or an `Aps`. Bytes that are no JSON are INVALID if they are the first of a burst,
+            as the only push of `client.send` is, or shared by its pushes; of other bytes only the first and the last character are checked.
         topic: replaces the client's topic; write it in full, with its suffix.
         push_type: a key of `PUSH_TYPES`, or a `PushType` that is not in it yet. None for the one that follows from
             the payload, see `push_type_of`, otherwise "alert".

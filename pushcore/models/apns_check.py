@@ -63,7 +63,9 @@ def moments_problem(payload: Mapping[str, Any]) -> str:
 def mistyped_parts(payload: Mapping[str, Any]) -> list[str]:
     """The values in a payload that are of another type than Apple's: devices ignore them. A sentence for each."""
     aps = payload.get("aps")
-    return list(_mistyped_parts(aps)) if isinstance(aps, Mapping) else []
+    if isinstance(aps, Mapping):
+        return list(_mistyped_parts(aps))
+    return [f"aps must be an object, not {json_kind(aps)}"] if "aps" in payload else []
 
 
 def _mistyped_parts(aps: Mapping[str, Any]) -> Iterator[str]:

@@ -331,7 +331,7 @@ def plain(value: Any, *, duration: bool = False) -> Any:
     if isinstance(value, _TYPED):
         return value.to_dict()
     if isinstance(value, int | float):
-        return seconds(value) if duration and math.isfinite(value) else value
+        return seconds(value) if duration and (isinstance(value, int) or math.isfinite(value)) else value
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, timedelta):

@@ -29,7 +29,7 @@ def json_problem(value: Any, where: str, depth: int = 0) -> str:
         )
     if isinstance(value, Mapping):
         for key, item in value.items():
-            if not isinstance(key, str):
+            if type(key) is not str:  # orjson takes no subclass, such as a member of an enum
                 return f"the keys of {where} must be strings, not {kind(key)} ({shown(key)})"
             problem = json_problem(key, f"the key {shown(key)} of {where}") or json_problem(
                 item, f"{where}.{key}" if key.isprintable() else f"{where}[{shown(key)}]", depth + 1

@@ -307,6 +307,72 @@ def test_a_live_activity_in_bytes_is_read_once_for_all_devices(monkeypatch: pyte
     assert read == [payload]
 
 
+def in_one_burst(*payloads: bytes, builder: ApnsRequestBuilder | None = None) -> list[bool]:
+    """Of each payload, whether its push was accepted."""
+    exchanges: list[Exchange] = []
+    rejected: list[Result] = []
+    pushes = [Notification(TOKEN, payload) for payload in payloads]
+    (builder or requests()).build(pushes, Notification, lambda finished: None, 10.0, exchanges, rejected)
+    accepted = [id(exchange.context) for exchange in exchanges]
+    assert all(result.verdict is Verdict.INVALID for result in rejected)
+    return [id(push) in accepted for push in pushes]
+
+
+@pytest.mark.parametrize(
+    "payload", [b'{"aps":', b"{", b'{"aps": {"alert": "Hi"}', b"{'aps': {}}", b'{"n": NaN}', b'{"a": "\xe9"}']
+)
+def test_bytes_that_are_no_json_are_invalid(payload: bytes) -> None:
+    builder = requests()
+    right = b'{"aps": {"alert": "Hi"}}'
+    for _ in range(2):  # alone, as by client.send, and after right ones
+        assert "the payload is not JSON" in str(refused(Notification(TOKEN, payload), builder).detail)
+        assert built(Notification(TOKEN, right), builder)[1] == right
+    assert in_one_burst(*[payload] * 3, right, right, builder=requests()) == [False] * 3 + [True] * 2
+    # Of different bytes in one burst, the ends are checked.
+    other = b'{"aps": {"alert": "Ho"}}'
+    assert in_one_burst(right, other, b'{"aps":', b'{"aps": {}}\n') == [True, True, False, True]
+
+
+def test_bytes_that_all_devices_share_are_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    payload, builder = orjson.dumps(PAYLOAD), requests()
+    parsed: list[bytes] = []
+    monkeypatch.setattr(request, "_parse", parsed.append)
+    for _ in range(3):
+        assert in_one_burst(payload, payload, builder=builder) == [True, True]
+    assert parsed == [payload]
+
+
+class Hostile:
+    """An object that fails whenever it is looked at."""
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("never")
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        raise RuntimeError("never")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "token",
+        "payload",
+        "topic",
+        "push_type",
+        "priority",
+        "expiration",
+        "collapse_id",
+        "apns_id",
+        "environment",
+    ],
+)
+def test_an_object_that_fails_when_it_is_looked_at_costs_its_push_alone(name: str) -> None:
+    fields: dict[str, Any] = {"token": TOKEN, "payload": PAYLOAD, name: Hostile()}
+    assert name in str(refused(Notification(**fields)).detail)
+
+
 def test_a_live_activity_has_its_limit_too() -> None:
     payload = {"aps": UPDATE, "x": "y" * 4096}
     assert refused(Notification(TOKEN, payload)).reason == "PayloadTooLarge"

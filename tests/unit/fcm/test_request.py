@@ -431,6 +431,29 @@ def test_a_message_in_a_burst_is_what_it_is_by_itself(messages: list[dict[str, A
         )
 
 
+class Hostile:
+    """An object that fails whenever it is looked at."""
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("never")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    "name", ["notification", "data", "android", "android_v2", "apns", "webpush", "fcm_options", "fid"]
+)
+def test_an_object_that_fails_when_it_is_looked_at_costs_its_push_alone(name: str) -> None:
+    token = None if name == "fid" else TOKEN
+    fields: dict[str, Any] = {"token": token, name: Hostile()}
+    assert name in refused(Message(**fields))
+
+
+def test_a_ttl_beyond_any_float_is_invalid() -> None:
+    detail = refused(Message(token=TOKEN, android=AndroidConfig(ttl=10**400)))
+    assert "android" in detail
+
+
 def test_a_burst_ends_at_a_push_of_another_class() -> None:
     """And what cannot be sent does not hinder the others."""
     made: list[Exchange] = []

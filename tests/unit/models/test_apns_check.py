@@ -179,4 +179,5 @@ def test_values_of_a_type_that_apple_ignores(name: str, value: Any, words: str) 
 )
 def test_values_of_the_right_types(aps: dict[str, Any]) -> None:
     assert mistyped_parts({"aps": aps}) == []
-    assert mistyped_parts({"aps": "x"}) == mistyped_parts({}) == []
+    assert mistyped_parts({}) == []
+    assert mistyped_parts({"aps": "x"}) == ["aps must be an object, not a string"]
