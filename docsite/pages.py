@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from docsite.commands import commands, fake_commands
 from docsite.examples import examples
+from docsite.exit_statuses import exit_statuses_page
 from docsite.http import control_port, gateway
 from docsite.messages import messages_page
 from docsite.reference import api_pages
@@ -18,6 +19,7 @@ def generated() -> dict[str, str]:
         **reason_pages(),
         "troubleshooting/errors": errors_page(),
         "troubleshooting/messages": messages_page(),
+        "troubleshooting/exit-statuses": exit_statuses_page(),
         "guides/examples": examples(),
         "reference/commands": commands(),
         "reference/fakeservers-command": fake_commands(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import os
 import sys
 import time
@@ -37,6 +38,7 @@ from ..report.outcomes import CSV, FORMATS, batched, write
 from ..report.output import open_bytes
 from ..run.job import duplicates_of
 from ..sections import Seconds, command, section
+from ..statuses import exit_statuses
 
 T = TypeVar("T")
 
@@ -82,7 +84,11 @@ def _command(name: str | None = None, **settings: Any) -> Callable[[Callable[...
     """A command of the group, with sections and variables like the other commands."""
 
     def decorate(function: Callable[..., Any]) -> click.Command:
-        made = command(name=name, **settings)(function)
+        own = name or function.__name__
+        text = settings.pop("help", None) or inspect.cleandoc(function.__doc__ or "")
+        made = command(name=own, help=f"{text}\n\n\f\n{exit_statuses(f'campaign {own}')}", **settings)(
+            function
+        )
         campaign.add_command(made)
         return made
 

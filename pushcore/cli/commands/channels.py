@@ -20,23 +20,18 @@ from ..options import apns_options
 from ..profiles import settings_options
 from ..run.client_options import ClientOptions
 from ..sections import Function, argument, command, option, section
-from ..statuses import BAD_INPUT, INCOMPLETE, OK, STOPPED
+from ..statuses import BAD_INPUT, INCOMPLETE, OK, STOPPED, exit_statuses
 
 T = TypeVar("T")
 
 MAX_PAYLOAD: Final = 64 * 1024
 """Bytes of a payload file, at most. APNs accepts 5120 bytes; it rejects larger ones itself."""
 
-_EXIT: Final = """
+_OPTIONS: Final = """
 Options can also be environment variables, PUSHCORE_APNS_KEY for --apns-key and so on, or be in a file, as for
 `pushcore send`.
 
-\f\b
-Exit status:
-  0  done
-  1  APNs rejected the request or did not respond
-  2  wrong usage or bad input; nothing was sent
-  3  rejected, because key, certificate, topic or environment is wrong
+\f
 """
 
 _channels_url = section("APNs")(
@@ -58,13 +53,16 @@ def channels() -> None:
     """
 
 
-def _channel_command(asks: bool = True, **settings: Any) -> Callable[[Function], click.Command]:
+def _channel_command(
+    name: str, help: str, asks: bool = True, **settings: Any
+) -> Callable[[Function], click.Command]:
     """A command of the group, with the options for credentials. `asks`: it sends requests to the server for channels."""
 
     def decorate(function: Function) -> click.Command:
         if asks:
             function = _channels_url(function)
-        made = command(**settings)(apns_options(settings_options(function)))
+        text = f"{help}{_OPTIONS}{exit_statuses(f'channels {name}')}"
+        made = command(name=name, help=text, **settings)(apns_options(settings_options(function)))
         channels.add_command(made)
         return made
 
@@ -74,11 +72,11 @@ def _channel_command(asks: bool = True, **settings: Any) -> Callable[[Function],
 @_channel_command(
     name="create",
     short_help="Create a channel.",
-    help=f"""Create a channel, and print its id.
+    help="""Create a channel, and print its id.
 
 With --store, APNs stores the channel's newest message for offline devices, for 8 hours at most. Without it, more messages may
 be sent to the channel. This cannot be changed later.
-{_EXIT}""",
+""",
 )
 @option("--store", is_flag=True, help="Store the newest message.")
 @_json
@@ -95,7 +93,7 @@ def create(store: bool, as_json: bool, channels_url: str | None, **options: Any)
 @_channel_command(
     name="list",
     short_help="List the channels of an app.",
-    help=f"Print the ids of all channels of the app.\n{_EXIT}",
+    help="Print the ids of all channels of the app.\n",
 )
 @_json
 def list_all(as_json: bool, channels_url: str | None, **options: Any) -> int:
@@ -110,9 +108,7 @@ def list_all(as_json: bool, channels_url: str | None, **options: Any) -> int:
     return _run(options, channels_url, lambda api: api.list(), show)
 
 
-@_channel_command(
-    name="show", short_help="Show a channel.", help=f"Print the properties of a channel.\n{_EXIT}"
-)
+@_channel_command(name="show", short_help="Show a channel.", help="Print the properties of a channel.\n")
 @argument("channel", metavar="CHANNEL")
 @_json
 def show(channel: str, as_json: bool, channels_url: str | None, **options: Any) -> int:
@@ -127,10 +123,10 @@ def show(channel: str, as_json: bool, channels_url: str | None, **options: Any) 
 @_channel_command(
     name="delete",
     short_help="Delete a channel.",
-    help=f"""Delete a channel permanently.
+    help="""Delete a channel permanently.
 
 Stored messages may still be delivered.
-{_EXIT}""",
+""",
 )
 @argument("channel", metavar="CHANNEL")
 def delete(channel: str, channels_url: str | None, **options: Any) -> int:
@@ -142,15 +138,15 @@ def delete(channel: str, channels_url: str | None, **options: Any) -> int:
     asks=False,
     name="broadcast",
     short_help="Send to all devices that follow a channel.",
-    help=f"""Send one push to all devices that follow a channel, and print the result.
+    help="""Send one push to all devices that follow a channel, and print the result.
 
 PAYLOAD is a file with a payload for APNs, with the event "update" or "end", in 5120 bytes:
 
 \b
-  {{"aps": {{"event": "update", "timestamp": 1700000000,
-    "content-state": {{...}}}}}}
+  {"aps": {"event": "update", "timestamp": 1700000000,
+    "content-state": {...}}}
 
-{_EXIT}""",
+""",
 )
 @argument("channel", metavar="CHANNEL")
 @argument("payload", metavar="PAYLOAD")

@@ -24,7 +24,7 @@ from ..options import credential_options
 from ..profiles import settings_options
 from ..run.client_options import CampaignClient, ClientOptions, Clients
 from ..sections import command, option
-from ..statuses import OK, STOPPED
+from ..statuses import OK, STOPPED, exit_statuses
 
 HELP = """Test key, team, topic, service account, project and network. No device gets a push.
 
@@ -38,13 +38,8 @@ the reason BadDeviceToken shows that network, key, team and topic are accepted. 
 one. Only a push to a real device shows that the environment is right. It also prints until when certificate or token is valid.
 The options are those of `pushcore send`.
 
-\f\b
-Exit status:
-  0  everything that was tested is right
-  1  it was interrupted, or failed
-  2  wrong usage or bad input; nothing was tested
-  3  something is wrong, or could not be tested
-"""
+\f
+""" + exit_statuses("check")
 
 NOBODY: Final = "00" * 32
 """A device token that Apple gives to no device."""

@@ -25,7 +25,7 @@ from ..run.exit_report import conclude
 from ..run.fake_servers import FakeProcess, needed_extra
 from ..run.sending import SendingOptions
 from ..sections import option
-from ..statuses import INCOMPLETE, OK
+from ..statuses import INCOMPLETE, OK, exit_statuses
 
 HELP = """Push to fake devices of both kinds and check every response.
 
@@ -36,8 +36,7 @@ devices. Known shares of it are unregistered, malformed, or of another environme
 \b
   pushcore demo --devices 20000 --keep demo/
 
-Exit status: 0 if every result is as expected, 1 otherwise, 2 if the fake servers are not installed.
-"""
+""" + exit_statuses("demo")
 
 
 @click.command(help=HELP, short_help="Push to fake devices and check every response.")

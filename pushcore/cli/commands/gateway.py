@@ -23,7 +23,7 @@ from ..report.notices import say
 from ..run.campaign import loop_factory
 from ..run.fake_servers import FakeProcess, needed_extra
 from ..sections import add, command, section
-from ..statuses import OK
+from ..statuses import OK, exit_statuses
 
 if TYPE_CHECKING:
     from ...gateway.config import GatewayConfig
@@ -38,8 +38,7 @@ HELP = """Serve push over HTTP to programs in any language.
 The config contains apps with their keys, and callers with their tokens. After SIGTERM it finishes its requests and ends.
 SIGHUP loads the config and the keys again. Needs the extra pushcore[gateway].
 
-Exit status: 0 after SIGTERM or Ctrl-C, 1 if it cannot listen, 2 for a mistake in the config, before anything listens.
-"""
+""" + exit_statuses("gateway")
 
 DEMO_PORT: Final = 8080
 DEMO_PROJECT: Final = "00000000-0000-4000-8000-000000000000"

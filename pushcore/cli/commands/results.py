@@ -16,7 +16,7 @@ from ..report.tally import count_rows
 from ..run.journal_files import files
 from ..run.journals import CampaignProgress, views
 from ..sections import argument, command, option
-from ..statuses import OK
+from ..statuses import OK, exit_statuses
 
 HELP = """Write the results of a campaign with a journal, in the order of the audience; also during the run.
 
@@ -24,9 +24,9 @@ HELP = """Write the results of a campaign with a journal, in the order of the au
   pushcore results campaign.db --verdict UNREGISTERED --output dead.csv
 
 The columns are those of `pushcore send --results`. Rows without an outcome are left out; their number is printed. In
-NDJSON and Parquet, numbers and drop_token have their type, and an empty field of CSV is null. No key is needed. Exit
-status: 0, or 2 if the journal cannot be read.
-"""
+NDJSON and Parquet, numbers and drop_token have their type, and an empty field of CSV is null. No key is needed.
+
+""" + exit_statuses("results")
 
 
 @command(offline=True, help=HELP, short_help="Write the results of a campaign.")

@@ -13,6 +13,7 @@ from ..run.job import Job
 from ..run.journals import JournalPlan
 from ..run.sending import SendingOptions
 from ..sections import add, argument, command, section
+from ..statuses import exit_statuses
 
 HELP = """Continue a campaign of `pushcore send --journal` after a signal, a kill or a power failure.
 
@@ -25,13 +26,8 @@ Give the same credentials and payload as before: the journal contains neither. R
 that may have been sent before a kill are recorded as UNKNOWN, or sent again with --retry resend. If the audience has changed,
 nothing is sent. docs/guides/sending.md is the guide.
 
-\f\b
-Exit status:
-  0  every row of the campaign has its outcome
-  1  some have none: interrupted or failed; `pushcore resume` continues
-  2  wrong usage or bad input; nothing was sent
-  3  stopped: the configuration makes every push to a provider fail
-"""
+\f
+""" + exit_statuses("resume")
 
 _rows = section("Audience and results")
 _OPTIONS = (

@@ -24,6 +24,7 @@ from ..run.journals import JournalPlan
 from ..run.run_plan import nowhere
 from ..run.sending import SendingOptions
 from ..sections import add, command, section
+from ..statuses import exit_statuses
 
 HELP = """Push to every device of an audience, through APNs, FCM or both, and write the result of each push.
 
@@ -36,13 +37,8 @@ HELP = """Push to every device of an audience, through APNs, FCM or both, and wr
 The audience needs a column "token". {{column}} in the payload is replaced by the row's value. Every option can also be an
 environment variable (PUSHCORE_APNS_KEY for --apns-key) or a key in the file of --config. docs/guides/sending.md is the guide.
 
-\f\b
-Exit status:
-  0  every row has a result
-  1  some have none: interrupted or failed; `pushcore resume` continues
-  2  wrong usage or bad input; nothing was sent
-  3  stopped: the configuration makes every push to a provider fail
-"""
+\f
+""" + exit_statuses("send")
 
 _rows = section("Audience and results")
 _OPTIONS = (

@@ -13,7 +13,7 @@ from ...audience.problems import printable
 from ..report.tally import ResultCounts
 from ..run.journals import CampaignProgress
 from ..sections import argument, command, option
-from ..statuses import OK
+from ..statuses import OK, exit_statuses
 
 HELP = """Show the progress of a campaign with a journal, also during the run, from another terminal.
 
@@ -22,13 +22,13 @@ HELP = """Show the progress of a campaign with a journal, also during the run, f
 
 `started` rows may have been sent, `done` rows have an outcome, and `repeats` were sent again after a kill (--retry
 resend). `state` is running, complete, stopped (`why` has the reason) or cut short: the last run was killed, or could not
-record its end. `pushcore resume` continues a campaign that is not complete. No key is needed. Exit status: 0, or 2 if the journal
-cannot be read.
+record its end. `pushcore resume` continues a campaign that is not complete. No key is needed.
 
 --json writes one object: campaign, audience, state, why (texts, or null), rows (null before a CSV or NDJSON has been read),
 started, done, repeats, verdicts (rows by verdict), reasons (platform, verdict, reason and rows of each kind), runs,
 cut_short (how many of them), processes, rate (rows a second in the last run, or null), began and updated (ISO 8601 in UTC).
-"""
+
+""" + exit_statuses("status")
 _WIDTH = 10
 
 

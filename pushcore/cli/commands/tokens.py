@@ -20,7 +20,7 @@ from ..report.notices import say
 from ..report.output import harmless, harmless_token, open_output, quoted, refuse_same_file
 from ..report.tally import MAX_KINDS, OTHER
 from ..sections import argument, command, option, section
-from ..statuses import OK
+from ..statuses import OK, exit_statuses
 
 HELP = """Print the kind of each token of an audience.
 
@@ -38,12 +38,7 @@ AUDIENCE is CSV, NDJSON or Parquet, as for `pushcore send`. Nothing is sent, and
 
 This checks the form of tokens, not whether they work. With --json it writes one object.
 
-\b
-Exit status:
-  0  the audience was read
-  1  it was interrupted, or failed
-  2  wrong usage or bad input
-"""
+""" + exit_statuses("tokens")
 
 COLUMNS = ("row", "token", "kind", "platform", "reason")
 _EXPLAINED = {

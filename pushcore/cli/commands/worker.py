@@ -37,7 +37,7 @@ from ..run.client_options import CampaignClient, ClientOptions, Clients
 from ..run.renewal import Renewal
 from ..run.sending import SendingOptions
 from ..sections import Seconds, add, command, parse_again, section
-from ..statuses import INCOMPLETE, OK, STOPPED
+from ..statuses import INCOMPLETE, OK, STOPPED, exit_statuses
 
 HELP = """Send for a campaign on a queue, until it is finished.
 
@@ -50,13 +50,8 @@ Start any number of workers, on any machines, with the same payload. SIGTERM and
 results delivered. A second signal stops at once; other workers then send the rows again whose results were not delivered.
 SIGHUP reads --config and all credentials again. docs/guides/queue.md is the guide.
 
-\f\b
-Exit status:
-  0  finished, cancelled or drained
-  1  the queue was lost, or the worker failed; no row is lost
-  2  wrong usage, or wrong credentials for the campaign; nothing was sent
-  3  stopped: the configuration makes every push to a provider fail
-"""
+\f
+""" + exit_statuses("worker")
 
 _queue = section("Queue")
 _OPTIONS = (
