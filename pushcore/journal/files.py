@@ -1,4 +1,4 @@
-"""The files of an open journal: whether other processes have changed them, and when their content is on the disk.
+"""The files of an open journal or ledger: whether other processes have changed them, and when their content is on the disk.
 
     campaign.db       the journal; SQLite writes it now and then
     campaign.db-wal   the log with the newest commits
@@ -24,7 +24,7 @@ _FRAME: Final = 24 + 4096
 _sync = getattr(os, "fdatasync", os.fsync)  # macOS and Windows have none
 
 
-class JournalFiles:
+class DatabaseFiles:
     """The files of the journal at `path`.
 
     Only the log is opened: the system drops SQLite's locks when this process closes one of the others.
@@ -35,6 +35,7 @@ class JournalFiles:
         self._file = identity(path)
         self._size = self._index_size = self._log_size = 0  # bytes
         self._log: int | None = None
+        self._log_file: tuple[int, int] | None = None
         self._log_head = b""
         self._cut = False
 
@@ -63,12 +64,25 @@ class JournalFiles:
         Raises:
             JournalError: another process has changed one of them, so that no run could continue after a kill.
         """
+        self.check_file()
+        if not os.path.exists(f"{self.path}-wal"):
+            raise JournalError(self._removed_words)
+        if self.log_is_cut():
+            raise JournalError(self.cut_words)
+
+    def check_file(self) -> None:
+        """Check name and size of the file alone: other processes may write the log, too. Raises `JournalError`."""
         size = self._size_now()
-        if size is None or not os.path.exists(f"{self.path}-wal"):
-            raise JournalError(f"{self.path} was removed or renamed while it was written")
-        if size < self._size or self.log_is_cut():
+        if size is None:
+            raise JournalError(self._removed_words)
+        if size < self._size:
             raise JournalError(self.cut_words)
         self._size = size
+        self._log_file = identity(f"{self.path}-wal")
+
+    @property
+    def _removed_words(self) -> str:
+        return f"{self.path} was removed or renamed while it was written"
 
     @property
     def cut_words(self) -> str:
@@ -125,7 +139,8 @@ class JournalFiles:
     def remove_log(self) -> None:
         """Remove log and index: SQLite would use them for the other journal that has the name now."""
         log = f"{self.path}-wal"
-        if self._log is not None and identity(log) == _identity(os.fstat(self._log)):
+        ours = self._log_file if self._log is None else _identity(os.fstat(self._log))
+        if ours is not None and identity(log) == ours:
             for name in (log, f"{self.path}-shm"):
                 with contextlib.suppress(OSError):
                     os.unlink(name)

@@ -17,9 +17,9 @@ from typing import Final
 
 from ..arguments import check, check_number, check_offers, check_type
 from ..engine.breaker import Trip
-from .campaign import TRIP, CampaignState, announce, set_state
+from .campaign import TRIP, CampaignState, announce, read_info, set_state
 from .chunk import Chunk
-from .errors import LATER, ChunkError, QueueReadOnly
+from .errors import LATER, CampaignConflict, ChunkError, QueueReadOnly
 from .heartbeats import GONE, WorkerHeartbeat, read_heartbeats
 from .ledger import Ledger, LedgerStatus
 from .outcomes import ChunkResult
@@ -80,12 +80,19 @@ class Coordinator:
         start=ledger.known)` makes only the missing ones.
 
         Raises:
-            CampaignConflict: the queue has another campaign of this name.
+            CampaignConflict: the queue has another campaign of this name, or the same one with another ledger.
             QueueError: the queue did not take all chunks; call it again.
         """
         valid = isinstance(chunks, Iterable) and not isinstance(chunks, str | bytes | Mapping)
         check(valid, "chunks", "an iterable of chunks; inline_chunks makes them of rows", chunks)
+        if await read_info(self.queue) is None:
+            self.ledger.announced = True  # before the queue knows it: this may be interrupted
         await announce(self.queue, self.ledger.info)
+        if not self.ledger.announced:
+            raise CampaignConflict(
+                f"the queue has the campaign {self.ledger.info.name} already, and {self.ledger.path} is a new ledger: its rows may have been "
+                "sent. Continue with the ledger of that campaign, or choose another name"
+            )
         known = self.ledger.known
         if known:
             await self.reconcile()

@@ -13,17 +13,17 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
-from ..arguments import check_type
+from ..arguments import check_flag, check_type
 from ..errors import JournalError
+from ..journal.database import Database, explained
 from ..journal.format import OutcomeTally
 from ..journal.journal import id_prefix
 from ..journal.outcome import Outcome
@@ -31,10 +31,12 @@ from ..key_material import checked_path
 from .campaign import CampaignInfo, CampaignState
 from .chunk import Chunk
 from .errors import CampaignConflict
-from .ledger_file import APPLICATION, TABLES, VERSION, check, connect, explain
+from .ledger_file import LEDGER, create_ledger, open_ledger
 from .outcomes import ChunkResult, OutcomeBlock
 
 OPEN, FINISHED, ASIDE = 0, 1, 2
+_ANNOUNCED: Final = (-1, "\0announced")
+"""A number and nonce that mark the ledger: see `Ledger.announced`."""
 _DOUBLED: Final = "\0doubled"
 """A nonce that marks a chunk: its pushes that a worker with an expired lease may have sent have been counted."""
 
@@ -69,13 +71,12 @@ class LedgerStatus:
 class Ledger:
     """The ledger of one campaign: `create` or `open` it, and close it. One process writes it, others may read it."""
 
-    def __init__(self, path: str | os.PathLike[str], sql: sqlite3.Connection) -> None:
-        self.path = checked_path(path, "the path of the ledger")
-        check_type(
-            "sql", sql, sqlite3.Connection, "a connection of SQLite; Ledger.create and Ledger.open make one"
-        )
-        self._sql = sql
-        with self._explained():
+    def __init__(self, file: Database, *, writes: bool = True) -> None:
+        """For `create` and `open`, which make one."""
+        check_type("file", file, Database, "a Database; Ledger.create and Ledger.open make one")
+        self._file = file
+        self._writes = writes
+        with self._using() as sql:
             (data,) = sql.execute("select info from campaign").fetchone()
             self.info = CampaignInfo.decode(data)
         self._prefix = id_prefix(self.info.name)
@@ -92,31 +93,12 @@ class Ledger:
             The ledger.
 
         Raises:
+            JournalError: the file cannot be written, or it is not a ledger.
             CampaignConflict: the file has another campaign.
         """
         path = checked_path(path, "the path of the ledger")
         check_type("info", info, CampaignInfo, "a CampaignInfo")
-        sql = connect(path)
-        try:
-            with explain(path):
-                sql.execute("begin immediate")
-                (application,) = sql.execute("pragma application_id").fetchone()
-                (tables,) = sql.execute("select count(*) from sqlite_master").fetchone()
-                if not application and not tables:
-                    for statement in TABLES.split(";"):
-                        sql.execute(statement)
-                    sql.execute(
-                        "insert into campaign values (?, ?, 0, 0, 'running', 0, '[]', 0)",
-                        (info.encode(), time.time()),
-                    )
-                    sql.execute(f"pragma application_id = {APPLICATION}")
-                    sql.execute(f"pragma user_version = {VERSION}")
-                sql.execute("commit")
-            check(path, sql)
-            ledger = cls(path, sql)
-        except BaseException:
-            sql.close()
-            raise
+        ledger = cls._of(create_ledger(path, info.encode()))
         known = ledger.info
         if (known.name, known.fingerprint, known.chunk_rows) != (
             info.name,
@@ -125,52 +107,97 @@ class Ledger:
         ):
             ledger.close()
             raise CampaignConflict(
-                f"{ledger.path} has the campaign {known.name} with another audience or other settings"
+                f"{path} has the campaign {known.name} with another audience or other settings"
             )
         return ledger
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> Ledger:
+    def open(cls, path: str | os.PathLike[str], *, read_only: bool = False) -> Ledger:
         """Open the ledger of an existing campaign.
+
+        Args:
+            path: of its file.
+            read_only: only to look at it; nothing is written.
+
+        Returns:
+            The ledger.
 
         Raises:
             JournalError: the file does not exist, or it is not a ledger.
         """
         path = checked_path(path, "the path of the ledger")
-        if not os.path.exists(path):
-            raise JournalError(f"there is no ledger {path}")
-        sql = connect(path)
+        check_flag("read_only", read_only)
+        return cls._of(open_ledger(path, "ro" if read_only else "rw"), writes=not read_only)
+
+    @classmethod
+    def _of(cls, file: Database, *, writes: bool = True) -> Ledger:
         try:
-            check(path, sql)
-            return cls(path, sql)
+            return cls(file, writes=writes)
         except BaseException:
-            sql.close()
+            file.close()
             raise
 
+    @property
+    def path(self) -> str:
+        """The path of its file."""
+        return self._file.path
+
     def close(self) -> None:
-        """Close the file."""
-        self._sql.close()
+        """Close the file.
+
+        Raises:
+            JournalError: another program has truncated the file; or has removed or replaced it, and it was written again.
+        """
+        try:
+            if self._writes:
+                self._file.check_there()
+                self._file.put_away()
+        finally:
+            self._file.close()
+
+    def verify(self) -> None:
+        """Read all of the file. Raises `JournalError` if it is damaged, for example because another program has overwritten it."""
+        with self._using():
+            self._file.verify()
 
     def __enter__(self) -> Ledger:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: object, *_: object) -> None:
+        try:
+            self.close()
+        except JournalError:
+            if kind is None:  # otherwise that error is the one to see
+                raise
 
     # --- the manifest -------------------------------------------------------------------------------------------------
 
     @property
     def known(self) -> int:
         """The number of recorded chunks; they are numbered from 0."""
-        with self._explained():
-            (count,) = self._sql.execute("select count(*) from chunk").fetchone()
+        with self._using() as sql:
+            (count,) = sql.execute("select count(*) from chunk").fetchone()
         return int(count)
 
     @property
     def complete(self) -> bool:
         """Whether all chunks are recorded."""
-        with self._explained():
-            return bool(self._sql.execute("select complete from campaign").fetchone()[0])
+        with self._using() as sql:
+            return bool(sql.execute("select complete from campaign").fetchone()[0])
+
+    @property
+    def announced(self) -> bool:
+        """Whether the queue has got the campaign from this ledger, or may have."""
+        with self._using() as sql:
+            mark = sql.execute("select 1 from seen where number = ? and nonce = ?", _ANNOUNCED).fetchone()
+        return mark is not None or self.known > 0
+
+    @announced.setter
+    def announced(self, announced: bool) -> None:
+        with self._transaction() as sql:
+            sql.execute("delete from seen where number = ? and nonce = ?", _ANNOUNCED)
+            if announced:
+                sql.execute("insert into seen values (?, ?)", _ANNOUNCED)
 
     def add(self, chunks: Sequence[Chunk]) -> None:
         """Record further chunks. Their numbers continue those before, and all but the last have the campaign's chunk size.
@@ -199,8 +226,8 @@ class Ledger:
         """Chunks with rows that have no outcome, without those that are set aside, `page` at a time; `done` is up to date."""
         last = -1
         while True:
-            with self._explained():
-                rows = self._sql.execute(
+            with self._using() as sql:
+                rows = sql.execute(
                     "select number, data, bits from chunk where state = 0 and number > ? order by number limit ?",
                     (last, page),
                 ).fetchall()
@@ -221,8 +248,8 @@ class Ledger:
 
     def aside(self) -> list[tuple[int, str]]:
         """The numbers of the chunks that could not be sent, and the reasons."""
-        with self._explained():
-            return self._sql.execute(
+        with self._using() as sql:
+            return sql.execute(
                 "select number, reason from chunk where state = ? order by number", (ASIDE,)
             ).fetchall()
 
@@ -237,8 +264,8 @@ class Ledger:
     @property
     def state(self) -> CampaignState:
         """The state that workers must obey."""
-        with self._explained():
-            return CampaignState(self._sql.execute("select state from campaign").fetchone()[0])
+        with self._using() as sql:
+            return CampaignState(sql.execute("select state from campaign").fetchone()[0])
 
     @state.setter
     def state(self, state: CampaignState) -> None:
@@ -351,13 +378,11 @@ class Ledger:
         """The first outcome of each row that has one, chunk by chunk."""
         last = -1
         while True:
-            with self._explained():
-                number = self._sql.execute(
-                    "select min(number) from part where number > ?", (last,)
-                ).fetchone()[0]
+            with self._using() as sql:
+                number = sql.execute("select min(number) from part where number > ?", (last,)).fetchone()[0]
                 if number is None:
                     return
-                parts = self._sql.execute(
+                parts = sql.execute(
                     "select block, bits, blob from part where number = ? order by id", (number,)
                 ).fetchall()
                 last = _above(last, number)
@@ -369,11 +394,11 @@ class Ledger:
 
     def status(self) -> LedgerStatus:
         """The status, according to the file."""
-        with self._explained():
-            complete, began, state, repeats, strays, tally = self._sql.execute(
+        with self._using() as sql:
+            complete, began, state, repeats, strays, tally = sql.execute(
                 "select complete, began, state, repeats, strays, tally from campaign"
             ).fetchone()
-            chunks, rows, done, finished, aside = self._sql.execute(
+            chunks, rows, done, finished, aside = sql.execute(
                 "select count(*), coalesce(sum(rows), 0), coalesce(sum(done), 0), "
                 "coalesce(sum(state = 1), 0), coalesce(sum(state = 2), 0) from chunk"
             ).fetchone()
@@ -395,17 +420,24 @@ class Ledger:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._explained():
-            self._sql.execute("begin immediate")
+        with self._using() as sql:
+            sql.execute("begin immediate")
             try:
-                yield self._sql
+                yield sql
             except BaseException:
-                self._sql.execute("rollback")
+                sql.execute("rollback")
                 raise
-            self._sql.execute("commit")
+            sql.execute("commit")
+        self._file.check_there()  # before the queue forgets what has been recorded
 
-    def _explained(self) -> Any:
-        return explain(self.path)
+    @contextmanager
+    def _using(self) -> Iterator[sqlite3.Connection]:
+        """The connection, after a check of the file. Errors are explained."""
+        if self._writes:
+            self._file.check_there()
+        self._file.files.mend_index()
+        with explained(self.path, LEDGER):
+            yield self._file.sql
 
 
 def _above(last: int, number: int) -> int:

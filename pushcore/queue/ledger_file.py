@@ -1,21 +1,27 @@
-"""The SQLite file of a ledger: its tables, how it is opened, and its errors."""
+"""The SQLite file of a ledger: its tables, how it is opened, and its errors.
+
+Several processes may write a ledger: one collects results, others change the state of the campaign. Each commit is moved from the log into
+the file at once, so that it is safe if another program removes or truncates the log.
+"""
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final
+import time
+from typing import Final, Literal
 
-from ..errors import JournalError, PushcoreError
+from ..journal.database import Database, FileKind, explained
 
-APPLICATION: Final = 0x7075736C  # "pusl": the application id in the header of the SQLite file
-VERSION: Final = 1
+LEDGER: Final = FileKind(
+    name="ledger",
+    application=0x7075736C,  # "pusl"
+    version=1,
+    damage=(ValueError, TypeError, LookupError, OverflowError),
+)
 WAIT: Final = 5.0
 """Seconds to wait for a lock."""
 
-TABLES: Final = """
+_TABLES: Final = """
 create table campaign (info blob not null, began real not null, complete integer not null, epoch integer not null,
     state text not null, repeats integer not null, tally text not null, strays integer not null);
 create table chunk (number integer primary key, first integer not null, rows integer not null, data blob,
@@ -28,48 +34,40 @@ create table seen (number integer not null, nonce text not null, primary key (nu
 """
 
 
-def connect(path: str | os.PathLike[str]) -> sqlite3.Connection:
-    """Open the file; it is created if it does not exist."""
-    with explain(path):
-        sql = sqlite3.connect(path, timeout=WAIT, isolation_level=None)
-        try:
-            sql.execute("pragma journal_mode = wal")
-            sql.execute("pragma synchronous = full")
-        except BaseException:
-            sql.close()
-            raise
-    return sql
+def create_ledger(path: str, info: bytes) -> Database:
+    """Open the file of a ledger; if there is none, or it is empty, make it for the campaign with this description. Raises `JournalError`."""
+    return _checked(Database(path, LEDGER, "rwc", wait=WAIT), "rwc", info)
 
 
-def check(path: str | os.PathLike[str], sql: sqlite3.Connection) -> None:
-    """Raise `JournalError` unless this is a ledger of this version."""
-    with explain(path):
-        (application,) = sql.execute("pragma application_id").fetchone()
-        (version,) = sql.execute("pragma user_version").fetchone()
-    if application != APPLICATION:
-        raise JournalError(f"{os.fspath(path)} is not a ledger of a campaign")
-    if version != VERSION:
-        raise JournalError(
-            f"{os.fspath(path)} has the format {version} of another version of pushcore, this version reads {VERSION}"
-        )
+def open_ledger(path: str, mode: Literal["ro", "rw"]) -> Database:
+    """Open the file of an existing ledger. Raises `JournalError`."""
+    return _checked(Database(path, LEDGER, mode, wait=WAIT), mode)
 
 
-@contextmanager
-def explain(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Raise errors of SQLite, and of decoding its values, as a `JournalError` with one sentence."""
+def _checked(file: Database, mode: str, info: bytes | None = None) -> Database:
     try:
-        yield
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-        words = {
-            sqlite3.SQLITE_BUSY: "is in use by another process",
-            sqlite3.SQLITE_FULL: "cannot be written, because the disk is full; its content is safe",
-            sqlite3.SQLITE_NOTADB: "is not a ledger of a campaign",
-            sqlite3.SQLITE_CANTOPEN: "cannot be opened",
-            sqlite3.SQLITE_READONLY: "cannot be written",
-        }.get(code, f"is damaged or cannot be used ({error})")
-        raise JournalError(f"{os.fspath(path)} {words}") from error
-    except PushcoreError:
+        if info is not None:
+            with explained(file.path, LEDGER):
+                _lay_out(file.sql, info)
+        file.check_kind()
+        if mode != "ro":
+            with explained(file.path, LEDGER):
+                file.use_log("full")
+                file.sql.execute("pragma wal_autocheckpoint = 1")
+    except BaseException:
+        file.close()
         raise
-    except (ValueError, TypeError, LookupError, OverflowError) as error:  # an invalid value
-        raise JournalError(f"{os.fspath(path)} is damaged ({type(error).__name__})") from error
+    return file
+
+
+def _lay_out(sql: sqlite3.Connection, info: bytes) -> None:
+    sql.execute("begin immediate")
+    (application,) = sql.execute("pragma application_id").fetchone()
+    (tables,) = sql.execute("select count(*) from sqlite_master").fetchone()
+    if not application and not tables:
+        for statement in _TABLES.split(";"):
+            sql.execute(statement)
+        sql.execute("insert into campaign values (?, ?, 0, 0, 'running', 0, '[]', 0)", (info, time.time()))
+        sql.execute(f"pragma application_id = {LEDGER.application}")
+        sql.execute(f"pragma user_version = {LEDGER.version}")
+    sql.execute("commit")

@@ -498,6 +498,25 @@ async def test_bad_input_is_one_sentence(campaign: Campaign, server: queues.Serv
         assert f"autumn, {state}" in await campaign.status()
 
 
+@on_redis
+async def test_a_ledger_that_is_removed_ends_the_run_and_a_new_one_is_refused(
+    campaign: Campaign, tmp_path: Path
+) -> None:
+    audience = tmp_path / "a.csv"
+    audience.write_text("token\n" + "".join(f"{row:064x}\n" for row in range(100)))
+    await campaign.create(str(audience), "--chunk", "50")
+    running = await campaign.run.start("campaign", "run", *campaign.at)
+    await soon(lambda: Path(f"{campaign.ledger}-shm").exists())
+    os.unlink(campaign.ledger)
+    out, _ = await running.communicate()
+    assert (running.returncode, "was removed or renamed while it was written" in out.decode()) == (1, True)
+    assert "rows       0 of 100 have a result" in await campaign.status()
+    os.unlink(campaign.ledger)
+    code, text = await campaign.run(*campaign.make, "--audience", str(audience), "--chunk", "50")
+    assert (code, len(text.splitlines())) == (2, 1)
+    assert "the queue has the campaign autumn already" in text
+
+
 async def test_a_chunk_that_cannot_be_read_is_set_aside_and_the_rest_is_sent(
     campaign: Campaign, server: queues.Server, tmp_path: Path, certs: Certificates
 ) -> None:

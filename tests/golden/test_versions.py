@@ -96,7 +96,7 @@ def readable_before(data: bytes) -> bool:
 
 
 def test_the_formats_are_those_of_the_version_before() -> None:
-    assert {"journal": journal_format.VERSION, "ledger": ledger_file.VERSION} == BEFORE
+    assert {"journal": journal_format.VERSION, "ledger": ledger_file.LEDGER.version} == BEFORE
 
 
 @pytest.mark.parametrize("name", ["finished.db", "autumn.ledger"])

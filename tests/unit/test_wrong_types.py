@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -57,7 +56,6 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Call]]
         "run": RunRecord(1, 0.0, 0.0),
         "rest": UnfinishedRows(0, {}, {}),
     }
-    sql = sqlite3.connect(":memory:")
     pushes = p.notifications({"aps": {}})
     yield {
         "metrics": p.Metrics,
@@ -94,10 +92,9 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Call]]
         "new_journal": lambda **given: p.Journal(
             **{"store": journal_store, **journal_parts, "unknown": "report", "clock": time.time, **given}
         ),
-        "new_ledger": lambda **given: p.Ledger(**{"path": "l", "sql": sql, **given}),
+        "new_ledger": p.Ledger,
     }
     journal_store.close()
-    sql.close()
     ledger.close()
 
 
@@ -137,8 +134,7 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Call]]
         *(("new_journal", name, NOT_OBJECTS) for name in ("store", "campaign", "run", "rest")),
         ("new_journal", "unknown", [*NOT_TEXTS, None]),
         ("new_journal", "clock", [None, 7, "x"]),
-        ("new_ledger", "path", [None, b"x", 7, [], "", "\ud800"]),
-        ("new_ledger", "sql", NOT_OBJECTS),
+        ("new_ledger", "file", NOT_OBJECTS),
         ("source", "path", NOT_TEXTS),
         *(("source", name, NOT_NUMBERS[1:]) for name in ("size", "mtime")),
         ("push_id", "campaign_id", [*NOT_TEXTS, None, "x" * 65, "\ud800"]),

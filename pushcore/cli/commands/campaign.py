@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import os
@@ -38,7 +39,7 @@ from ..report.outcomes import CSV, FORMATS, batched, write
 from ..report.output import open_bytes
 from ..run.job import duplicates_of
 from ..sections import Seconds, command, section
-from ..statuses import exit_statuses
+from ..statuses import INCOMPLETE, exit_statuses
 
 T = TypeVar("T")
 
@@ -200,6 +201,7 @@ def run(queue: QueueTarget, ledger: str, metrics_port: int | None) -> int:
         else:
             with serving_gauges(metrics_port) as watch:
                 status = _with_queue(queue, book, watch.run)
+        book.verify()
         for number, reason in book.aside():
             say(f"chunk {number} was set aside: {printable(reason)}")
     say(f"{status.done} of {status.rows} rows have a result")
@@ -218,7 +220,7 @@ def status(queue: QueueTarget, ledger: str, json: bool) -> int:
     finished, aside), results (not collected yet), oldest and left (seconds), rate (per second), repeats, strays, reasons
     (platform, verdict, reason and rows of each kind), and stopped (the reason, or null).
     """
-    with _opened(lambda: Ledger.open(ledger)) as book:
+    with _opened(lambda: Ledger.open(ledger, read_only=True)) as book:
         if json:
             values = _values(_with_queue(queue, book, lambda coordinator: coordinator.status()))
             click.echo(orjson.dumps(values, option=orjson.OPT_INDENT_2).decode())
@@ -238,7 +240,7 @@ def status(queue: QueueTarget, ledger: str, json: bool) -> int:
 @settings_options
 def results(ledger: str, results: str, form: str, results_raw: bool) -> int:
     """Write the collected results, one row per row of the audience."""
-    with _opened(lambda: Ledger.open(ledger)) as book:
+    with _opened(lambda: Ledger.open(ledger, read_only=True)) as book:
         if results != "-" and os.path.exists(results) and os.path.samefile(results, ledger):
             raise BadInput(f"{printable(results)} is the ledger; expected another file for the results")
         file, _ = open_bytes(results, "the results")
@@ -343,7 +345,7 @@ def watch(queue: QueueTarget, ledger: str, every: float, once: bool) -> int:
                 return 0
             await asyncio.sleep(every)
 
-    with _opened(lambda: Ledger.open(ledger)) as book:
+    with _opened(lambda: Ledger.open(ledger, read_only=True)) as book:
         return _with_queue(queue, book, look)
 
 
@@ -408,11 +410,19 @@ def _values(status: CampaignStatus) -> dict[str, Any]:
     }
 
 
-def _opened(open_one: Callable[[], Ledger]) -> Ledger:
+@contextlib.contextmanager
+def _opened(open_one: Callable[[], Ledger]) -> Iterator[Ledger]:
+    """The open ledger. If it fails later, the command ends with status 1."""
     try:
-        return open_one()
+        book = open_one()
     except (QueueError, JournalError) as error:
         raise BadInput(str(error)) from None
+    try:
+        with book:
+            yield book
+    except JournalError as error:
+        say(printable(str(error)))
+        click.get_current_context().exit(INCOMPLETE)
 
 
 def _with_queue(target: QueueTarget, ledger: Ledger, do: Callable[[Coordinator], Awaitable[T]]) -> T:
@@ -425,7 +435,7 @@ def _with_queue(target: QueueTarget, ledger: Ledger, do: Callable[[Coordinator],
 
     try:
         return asyncio.run(run())
-    except (QueueError, JournalError) as error:
+    except QueueError as error:
         raise BadInput(str(error)) from None
 
 

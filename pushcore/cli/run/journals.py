@@ -16,9 +16,9 @@ from ...audience.audience import Audience
 from ...audience.problems import BadInput, explain, printable
 from ...audience.shards import Shard
 from ...errors import JournalError
+from ...journal.database import SAVED
 from ...journal.journal import Journal, JournalView, Source, Status, id_prefix
 from ...journal.outcome import OutcomeEntry
-from ...journal.store import SAVED
 from ...results import Result, Verdict
 from ..report.results_file import keep_registered
 from .journal_files import count_rows, files, is_lost, lost, replace_lost, shard_path

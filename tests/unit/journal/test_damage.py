@@ -49,7 +49,7 @@ def every_way(path: Path, words: str) -> None:
 
 def test_no_such_file(tmp_path: Path) -> None:
     every_way(tmp_path / "j.db", "there is no journal")
-    every_way(tmp_path, "there is no journal")
+    every_way(tmp_path, "is not a journal: it is a directory, a pipe or a device")
     assert os.listdir(tmp_path) == []
 
 
@@ -301,7 +301,7 @@ def test_a_writer_stops_when_another_process_has_gone_on_with_its_campaign(tmp_p
     journal = create(path)
     push = next(journal.pending(pushes(1)))
     journal.flush()
-    journal._writer._store._sql.execute("rollback")  # which gives up what keeps others out,
+    journal._writer._store._file.sql.execute("rollback")  # which gives up what keeps others out,
     journal._writer._store.give_up_reserve()  # and so does this
     Journal.open(path).close()
     journal.record(accepted(push))

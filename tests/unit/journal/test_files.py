@@ -1,4 +1,4 @@
-"""`JournalFiles`: changes by other processes are noticed, and an index that was cut gets its size back."""
+"""`DatabaseFiles`: changes by other processes are noticed, and an index that was cut gets its size back."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ import pytest
 
 from pushcore.errors import JournalError
 from pushcore.journal import files as module
-from pushcore.journal.files import JournalFiles, identity, sync_directory
+from pushcore.journal.files import DatabaseFiles, identity, sync_directory
 
 MOVED = "j.db was removed or renamed while it was written"
 CHANGED = "j.db was truncated or overwritten by another process while it was written"
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> Iterator[JournalFiles]:
+def files(tmp_path: Path) -> Iterator[DatabaseFiles]:
     path = tmp_path / "j.db"
     path.write_bytes(b"journal" * 10)
     (tmp_path / "j.db-wal").write_bytes(bytes(range(100)))
     (tmp_path / "j.db-shm").write_bytes(b"i" * 50)
-    with contextlib.closing(JournalFiles(str(path))) as made:
+    with contextlib.closing(DatabaseFiles(str(path))) as made:
         made.sync()
         made.check()
         made.mend_index()
         yield made
 
 
-def ending(files: JournalFiles, kind: str) -> Path:
+def ending(files: DatabaseFiles, kind: str) -> Path:
     return Path(files.path + kind)
 
 
-def test_files_that_grow_are_as_they_should_be(files: JournalFiles) -> None:
+def test_files_that_grow_are_as_they_should_be(files: DatabaseFiles) -> None:
     for kind in ("", "-wal", "-shm"):
         with ending(files, kind).open("ab") as file:
             file.write(b"more")
@@ -72,7 +72,7 @@ def overwritten(path: Path) -> None:
     ],
 )
 def test_a_change_by_another_process_is_named(
-    files: JournalFiles, kind: str, change: Callable[[Path], object], words: str
+    files: DatabaseFiles, kind: str, change: Callable[[Path], object], words: str
 ) -> None:
     change(ending(files, kind))
     with pytest.raises(JournalError, match=words):
@@ -81,7 +81,7 @@ def test_a_change_by_another_process_is_named(
 
 
 @pytest.mark.parametrize("kept", [0, 40])
-def test_a_log_that_was_cut_just_before_a_commit_has_a_hole(files: JournalFiles, kept: int) -> None:
+def test_a_log_that_was_cut_just_before_a_commit_has_a_hole(files: DatabaseFiles, kept: int) -> None:
     log = ending(files, "-wal")
     log.write_bytes(b"page" * 3000)
     files.sync()
@@ -95,7 +95,7 @@ def test_a_log_that_was_cut_just_before_a_commit_has_a_hole(files: JournalFiles,
 
 
 @pytest.mark.parametrize("size", [0, 20])
-def test_an_index_that_was_cut_gets_its_size_back_and_is_none(files: JournalFiles, size: int) -> None:
+def test_an_index_that_was_cut_gets_its_size_back_and_is_none(files: DatabaseFiles, size: int) -> None:
     """Its beginning says whether it can be used, so nothing may be left of it."""
     index = ending(files, "-shm")
     os.truncate(index, size)
@@ -107,20 +107,20 @@ def test_an_index_that_was_cut_gets_its_size_back_and_is_none(files: JournalFile
     assert not index.exists()
 
 
-def test_the_log_of_another_journal_is_not_removed(files: JournalFiles) -> None:
+def test_the_log_of_another_journal_is_not_removed(files: DatabaseFiles) -> None:
     replaced(ending(files, "-wal"))
     files.remove_log()
     assert ending(files, "-wal").exists()
     assert ending(files, "-shm").exists()
 
 
-def test_the_own_log_is_removed_with_its_index(files: JournalFiles) -> None:
+def test_the_own_log_is_removed_with_its_index(files: DatabaseFiles) -> None:
     files.remove_log()
     assert os.listdir(Path(files.path).parent) == ["j.db"]
 
 
 def test_a_disk_that_fails_is_an_error_of_the_journal(
-    files: JournalFiles, monkeypatch: pytest.MonkeyPatch
+    files: DatabaseFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(number: int) -> None:
         raise OSError(5, "Input/output error")
@@ -132,7 +132,7 @@ def test_a_disk_that_fails_is_an_error_of_the_journal(
 
 def test_before_the_first_commit_there_is_no_log(tmp_path: Path) -> None:
     path = str(tmp_path / "j.db")
-    files = JournalFiles(path)
+    files = DatabaseFiles(path)
     assert identity(path) is None
     assert not files.log_is_cut()
     files.remove_log()

@@ -114,7 +114,7 @@ def test_a_view_that_is_no_longer_used_closes_its_file(tmp_path: Path) -> None:
         pass
     view = Journal.read(tmp_path / "j.db")
     view.itself = view  # type: ignore[attr-defined]  # a cycle, which any thread may collect
-    file = view._store._sql
+    file = view._store._file.sql
     file.execute("select 1")
     del view
     collector = threading.Thread(target=gc.collect)

@@ -17,7 +17,7 @@ import pytest
 from pushcore.errors import JournalError
 from pushcore.journal.campaign import CampaignRecord, RunRecord
 from pushcore.journal.format import PackedOutcomes
-from pushcore.journal.store import RESERVE, JournalStore, _explained, reserve_of
+from pushcore.journal.store import RESERVE, JournalStore, reserve_of
 
 from .support import SOURCE
 
@@ -128,7 +128,7 @@ def test_another_writer_is_refused_while_one_has_it_open(
 
 
 def test_no_other_process_can_write_between_two_transactions(store: JournalStore) -> None:
-    store._sql.execute("commit")
+    store._file.sql.execute("commit")
     with pytest.raises(JournalError, match="is in use by another process"):
         JournalStore.open(store.path)
     assert Path(reserve_of(store.path)).stat().st_size == RESERVE
@@ -203,41 +203,11 @@ def test_a_name_with_odd_characters_is_a_path_and_no_options(tmp_path: Path) -> 
 # --- what the system says ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("code", "words"),
-    [
-        (sqlite3.SQLITE_BUSY, "j.db is in use by another process"),
-        (sqlite3.SQLITE_FULL, "the disk is full: j.db cannot be written; what it contains is safe"),
-        (sqlite3.SQLITE_NOTADB, "j.db is not a journal, or its header is damaged"),
-        (sqlite3.SQLITE_READONLY, "j.db cannot be opened for this (odd)"),
-        (sqlite3.SQLITE_IOERR_WRITE, "j.db cannot be read or written (odd, SQLITE_IOERR_WRITE)"),
-        (sqlite3.SQLITE_CORRUPT, "j.db is damaged (odd)"),
-    ],
-)
-def test_an_error_of_sqlite_is_one_sentence(code: int, words: str) -> None:
-    error = sqlite3.OperationalError("odd")
-    error.sqlite_errorcode, error.sqlite_errorname = code, "SQLITE_IOERR_WRITE"
-    with pytest.raises(JournalError) as raised, _explained("j.db"):
-        raise error
-    assert str(raised.value) == words
-
-
-def test_a_file_system_without_shared_memory_is_named(
-    store: JournalStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """There SQLite stays with the old kind of log."""
-    answer = SimpleNamespace(fetchone=lambda: ("delete",))
-    monkeypatch.setattr(store, "_sql", SimpleNamespace(execute=lambda words: answer))
-    with pytest.raises(JournalError, match="on a file system without shared memory, which a journal needs"):
-        store._use_wal()
-    monkeypatch.undo()
-
-
 def test_a_part_that_an_index_alone_has_is_damage(
     store: JournalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = [SimpleNamespace(fetchone=lambda: (5 << 40,)), SimpleNamespace(fetchall=lambda: [])]
-    monkeypatch.setattr(store, "_sql", SimpleNamespace(execute=lambda *_: answers.pop(0)))
+    monkeypatch.setattr(store._file, "sql", SimpleNamespace(execute=lambda *_: answers.pop(0)))
     with pytest.raises(JournalError, match=r"is damaged \(a part is in an index alone\)"):
         store.parts_from(0)
     monkeypatch.undo()
@@ -246,7 +216,7 @@ def test_a_part_that_an_index_alone_has_is_damage(
 def test_a_file_that_was_removed_between_two_transactions_is_written_anew(store: JournalStore) -> None:
     run = replace(RUN)
     store.write(run, [(0, part(1))])
-    store._sql.execute("rollback")
+    store._file.sql.execute("rollback")
     os.unlink(store.path)
     words = f"{store.path} was removed or renamed while it was written, and was written again"
     assert store.restore(run) == (run, words)

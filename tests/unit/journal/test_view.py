@@ -131,7 +131,7 @@ def test_a_damaged_journal_is_reported_at_once(tmp_path: Path) -> None:
     with written(tmp_path):
         pass
     with contextlib.closing(JournalStore.open(str(tmp_path / "j.db"))) as store:
-        store._sql.execute("delete from campaign")
-        store._sql.execute("commit")
+        store._file.sql.execute("delete from campaign")
+        store._file.sql.execute("commit")
     with pytest.raises(JournalError, match="is damaged"):
         JournalView(tmp_path / "j.db")

@@ -14,7 +14,7 @@ from pushcore.engine.breaker import Trip
 from pushcore.engine.engine import PushEngine
 from pushcore.errors import ClosedError
 from pushcore.journal.journal import id_prefix
-from pushcore.queue import coordinator, fleet, leases, ledger, worker
+from pushcore.queue import coordinator, fleet, leases, ledger_file, worker
 from pushcore.queue.brokers.memory import Memory, MemoryQueue
 from pushcore.queue.campaign import CampaignInfo, CampaignState, announce
 from pushcore.queue.chunk import Chunk, inline_chunks
@@ -34,7 +34,7 @@ INFO = CampaignInfo("camp", "fingerprint", ROWS)
 def in_virtual_time(monkeypatch: pytest.MonkeyPatch, work: Coroutine[Any, Any, Any]) -> Any:
     """Run to the end; the modules of the queue read the loop's clock. No task may be left."""
     clock = types.SimpleNamespace(monotonic=now, time=now)
-    for module in (worker, leases, coordinator, ledger, fleet):
+    for module in (worker, leases, coordinator, ledger_file, fleet):
         monkeypatch.setattr(module, "time", clock)
 
     async def watched() -> Any:

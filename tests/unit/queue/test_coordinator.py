@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pushcore.engine.breaker import Trip
-from pushcore.queue.campaign import TRIP, CampaignInfo, CampaignState, read_info, read_state
+from pushcore.queue.campaign import TRIP, CampaignInfo, CampaignState, announce, read_info, read_state
 from pushcore.queue.chunk import Chunk
 from pushcore.queue.coordinator import BATCH, PAGE, Coordinator
 from pushcore.queue.errors import CampaignConflict, QueueUnavailable
@@ -22,8 +23,8 @@ VERDICT = Trip("BadTopic", "BadTopic: correct the topic")
 
 
 @pytest.fixture
-def ledger() -> Iterator[Ledger]:
-    with Ledger.create(":memory:", INFO) as made:
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger.create(tmp_path / "ledger", INFO) as made:
         yield made
 
 
@@ -71,11 +72,44 @@ def test_an_interrupted_publish_goes_on_where_it_was(ledger: Ledger, monkeypatch
     in_virtual_time(monkeypatch, work())
 
 
-def test_another_campaign_of_the_name_is_a_conflict(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_ledger_of_a_campaign_that_the_queue_has_is_a_conflict(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows of the lost one may have been sent."""
+
+    async def work() -> None:
+        queue = Broker()
+        await Coordinator(queue, ledger).publish(chunks(2))
+        with Ledger.create(tmp_path / "new", INFO) as new:
+            for _ in range(2):
+                with pytest.raises(
+                    CampaignConflict, match="new is a new ledger: its rows may have been sent"
+                ):
+                    await Coordinator(queue, new).publish(chunks(2))
+            assert new.known == 0
+
+    in_virtual_time(monkeypatch, work())
+
+
+def test_a_campaign_whose_announcement_was_interrupted_is_published(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work() -> None:
+        queue = Broker()
+        ledger.announced = True
+        await announce(queue, INFO)  # and then the process was killed
+        assert await Coordinator(queue, ledger).publish(chunks(2)) == 2
+
+    in_virtual_time(monkeypatch, work())
+
+
+def test_another_campaign_of_the_name_is_a_conflict(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def work() -> None:
         queue = Broker()
         await Coordinator(queue, ledger).publish(chunks(1))
-        with Ledger.create(":memory:", CampaignInfo("camp", "another", ROWS)) as other:
+        with Ledger.create(tmp_path / "other", CampaignInfo("camp", "another", ROWS)) as other:
             with pytest.raises(CampaignConflict):
                 await Coordinator(queue, other).publish(chunks(1))
             assert other.known == 0
@@ -208,11 +242,12 @@ def test_resuming_forgets_the_breakers_verdict(ledger: Ledger, monkeypatch: pyte
 
 
 def test_status_has_the_rate_of_the_last_minute_and_what_is_left_at_that_rate(
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def work() -> None:
         queue = Broker()
-        ledger = Ledger.create(":memory:", INFO)
+        ledger = Ledger.create(tmp_path / "ledger", INFO)
         coordinator = Coordinator(queue, ledger)
         await coordinator.publish(chunks(100))
         first = await coordinator.status()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,8 +20,8 @@ VERDICT = Trip("BadTopic", "BadTopic: correct the topic")
 
 
 @pytest.fixture
-def ledger() -> Iterator[Ledger]:
-    with Ledger.create(":memory:", INFO) as made:
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger.create(tmp_path / "ledger", INFO) as made:
         yield made
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import sqlite3
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -91,7 +94,7 @@ def test_the_first_outcome_of_a_row_stays(ledger: Ledger) -> None:
 @pytest.mark.slow
 @given(st.lists(st.lists(st.integers(1, 25), min_size=1, unique=True), max_size=12))
 def test_each_row_keeps_its_first_outcome(batches: list[list[int]]) -> None:
-    with Ledger.create(":memory:", INFO) as ledger:
+    with tempfile.TemporaryDirectory() as directory, Ledger.create(f"{directory}/ledger", INFO) as ledger:
         ledger.add(list(inline_chunks([{"token": "t"}] * 25, SIZE)))
         first: dict[int, str] = {}
         repeats = 0
@@ -210,7 +213,7 @@ def test_any_damaged_bytes_are_reported_or_harmless(tmp_path: Path, seed: int) -
         ledger.add(list(inline_chunks([{"token": f"{row:064x}", "n": row} for row in range(23)], 5)))
         ledger.finish()
         ledger.record([ChunkResult(2, "x", "w", 1.0, bad="its rows cannot be read: é")])
-        ledger._sql.execute("pragma journal_mode = delete")
+        ledger._file.sql.execute("pragma journal_mode = delete")
     whole = (tmp_path / "ledger").read_bytes()
     written = [at for at, byte in enumerate(whole) if byte]
     path = tmp_path / "damaged"
@@ -265,3 +268,150 @@ def test_a_result_without_parts_changes_nothing(ledger: Ledger) -> None:
     ledger.record([ChunkResult(0, "n", "worker", 1.0, (), Counter())])
     after = ledger.status()
     assert (after.done, after.repeats, after.strays) == (before.done, before.repeats, before.strays)
+
+
+def test_a_ledger_knows_whether_the_queue_may_have_its_campaign(tmp_path: Path) -> None:
+    with Ledger.create(tmp_path / "ledger", INFO) as ledger:
+        assert not ledger.announced
+        ledger.announced = True
+    with Ledger.open(tmp_path / "ledger") as ledger:
+        assert ledger.announced
+        ledger.announced = False
+        assert not ledger.announced
+        ledger.add(list(inline_chunks([{"token": "t"}], SIZE)))
+        assert ledger.announced  # also one that an earlier version wrote
+
+
+# --- files that other programs change meanwhile -----------------------------------------------------------------------
+
+
+def recorded(path: Path) -> int:
+    """The number of outcomes, according to another process."""
+    with Ledger.open(path, read_only=True) as other:
+        return len(list(other.outcomes()))
+
+
+def filled(path: Path) -> Ledger:
+    """A ledger with 20 rows, of which ten have an outcome."""
+    ledger = Ledger.create(path, INFO)
+    ledger.add(list(inline_chunks([{"token": f"{row:064x}"} for row in range(20)], 10)))
+    ledger.finish()
+    ledger.record([result_of(0, [sent(row) for row in range(1, 11)])])
+    return ledger
+
+
+def second() -> list[ChunkResult]:
+    """The outcomes of the other ten rows."""
+    return [result_of(1, [sent(row) for row in range(11, 21)])]
+
+
+def test_a_ledger_that_is_removed_is_written_again_before_a_result_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    ledger = filled(path)
+    for name in os.listdir(tmp_path):
+        os.unlink(tmp_path / name)
+    with pytest.raises(
+        JournalError, match="was removed or renamed while it was written, and was written again"
+    ):
+        ledger.record(second())
+    assert recorded(path) == 10
+    ledger.record(second())
+    assert recorded(path) == 20
+    os.rename(path, tmp_path / "elsewhere")
+    with pytest.raises(JournalError, match="removed or renamed"):
+        ledger.close()
+    assert recorded(path) == 20
+
+
+def test_a_ledger_that_is_removed_during_a_commit_is_an_error_before_the_queue_forgets_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ledger"
+    ledger = filled(path)
+    take = Ledger._take
+
+    def take_and_remove(*arguments: Any) -> Any:
+        os.unlink(path)
+        return take(*arguments)
+
+    monkeypatch.setattr(Ledger, "_take", take_and_remove)
+    with pytest.raises(JournalError, match="removed or renamed"):
+        ledger.record(second())
+    monkeypatch.undo()
+    ledger.record(second())  # again, as from the queue
+    assert (ledger.status().done, ledger.status().repeats, recorded(path)) == (20, 0, 20)
+    ledger.close()
+
+
+def test_a_ledger_that_is_truncated_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    ledger = filled(path)
+    os.truncate(path, 4096)
+    with pytest.raises(
+        JournalError, match="was truncated or overwritten by another process while it was written"
+    ):
+        ledger.status()
+    with pytest.raises(JournalError, match="was truncated"):
+        ledger.close()
+
+
+def test_a_ledger_that_is_overwritten_is_damaged(tmp_path: Path) -> None:
+    ledger = filled(tmp_path / "ledger")
+    ledger.verify()
+    with open(tmp_path / "ledger", "r+b") as file:
+        file.seek(4096)
+        file.write(bytes(os.path.getsize(tmp_path / "ledger") - 4096))
+    ledger.close()
+    with pytest.raises(JournalError, match="ledger is damaged"), Ledger.open(tmp_path / "ledger") as again:
+        again.verify()
+
+
+def test_a_ledger_that_is_replaced_is_saved(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    ledger = filled(path)
+    (tmp_path / "new").write_bytes(b"something else")
+    os.replace(tmp_path / "new", path)
+    with pytest.raises(
+        JournalError, match=r"was replaced by another file .* its content is in .*ledger\.saved"
+    ):
+        ledger.status()
+    assert ledger.path == f"{path}.saved"
+    ledger.close()
+    assert sorted(os.listdir(tmp_path)) == ["ledger", "ledger.saved"]  # no log that is not of that file
+    assert path.read_bytes() == b"something else"
+    assert recorded(Path(f"{path}.saved")) == 10
+
+
+@pytest.mark.parametrize("kind", ["-wal", "-shm"])
+@pytest.mark.parametrize("change", ["removed", "truncated", "halved", "zeroed"])
+def test_nothing_is_lost_with_the_log_or_its_index(tmp_path: Path, kind: str, change: str) -> None:
+    path = tmp_path / "ledger"
+    ledger = filled(path)
+    file = f"{path}{kind}"
+    size = os.path.getsize(file)
+    if change == "removed":
+        os.unlink(file)
+    elif change == "zeroed":
+        with open(file, "r+b") as opened:
+            opened.write(bytes(size))
+    else:
+        os.truncate(file, size // 2 if change == "halved" else 0)
+    ledger.record(second())
+    assert ledger.status().done == 20
+    ledger.close()
+    assert recorded(path) == 20
+    with Ledger.open(path) as again:
+        assert again.status().tally.total() == 20
+
+
+def test_a_ledger_that_is_only_read_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    filled(path).close()
+    before = path.read_bytes()
+    assert recorded(path) == 10
+    assert (os.listdir(tmp_path), path.read_bytes()) == (["ledger"], before)
+    with Ledger.open(path, read_only=True) as ledger:
+        with pytest.raises(JournalError, match="cannot be opened for this"):
+            ledger.state = CampaignState.PAUSED
+        path.unlink()
+    assert os.listdir(tmp_path) == []
