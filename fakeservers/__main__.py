@@ -309,7 +309,8 @@ def _print_announcement(
 
 
 def _cannot_listen(host: str, port: int, error: OSError) -> UsageError:
-    return UsageError(f"cannot listen on {host} port {port}: {_plain(error)}")
+    name = host if len(host) <= 32 else f"({len(host)} characters)"  # it may be a secret
+    return UsageError(f"cannot listen on {name} port {port}: {_plain(error)}")
 
 
 def _registry(options: argparse.Namespace) -> ApnsRegistry:

@@ -59,6 +59,15 @@ def _path(text: str) -> str:
     return text
 
 
+def _host(text: str) -> str:
+    """A host name or an address."""
+    try:
+        text.encode("idna")
+    except UnicodeError:
+        raise argparse.ArgumentTypeError(f"{len(text)} characters that are not a host") from None
+    return text
+
+
 def parser() -> argparse.ArgumentParser:
     """The parser. `options.services` has what to start: `apns`, `fcm` or both."""
     top = _Parser(prog="python -m fakeservers", description="Fake push services to test against.")
@@ -123,7 +132,7 @@ def check_ports(options: argparse.Namespace) -> None:
 
 def _common(add: Callable[..., object], directory: str) -> None:
     add("--certs", required=True, type=_path, metavar="DIR", help=directory)
-    add("--host", default="127.0.0.1", help="address to listen on")
+    add("--host", type=_host, default="127.0.0.1", help="address to listen on")
     add(
         "--profile",
         choices=PROFILES,
@@ -182,7 +191,7 @@ def _common(add: Callable[..., object], directory: str) -> None:
         metavar="N",
         help="port of the control API and the live page; 0 takes a free port; without this option there is none",
     )
-    add("--control-host", default="127.0.0.1", metavar="HOST", help="address of the control port")
+    add("--control-host", type=_host, default="127.0.0.1", metavar="HOST", help="address of the control port")
     add(
         "--control-token-file",
         type=_path,

@@ -7,6 +7,7 @@ and `scaled` multiplies the fields that are seconds.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, field, fields, replace
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ Check = Callable[[Any], Any]
 
 T = TypeVar("T")
 MAX_SECONDS = 31_536_000.0
+_LONG_WORD = re.compile(r"\S{33,}")
 MAX_TEXT = 65_536
 
 
@@ -117,8 +119,9 @@ def plain(value: Any) -> Any:
 
 
 def show(value: Any) -> str:
-    """A value as a message shows it, shortened."""
+    """A value as a message shows it, shortened. A long word may be a key, and only its length is shown."""
     text = f'"{value}"' if isinstance(value, str) else str(value)
+    text = _LONG_WORD.sub(lambda match: f"({len(match[0])} characters)", text)
     return text if len(text) <= 80 else text[:77] + "..."
 
 

@@ -23,6 +23,8 @@ _OTHERS: Final = "Others"
 _ARGUMENTS: Final = "pushcore.cli.arguments"
 _ALL: Final = "pushcore.cli.help_all"
 """The key in a context's `meta` that is set for --help-all."""
+_LONG: Final = 20
+"""Characters of a wrong number or choice that is not repeated."""
 _PATHS: Final = ("FILE", "DIR", "AUDIENCE", "JOURNAL", "PAYLOAD")
 """Metavars of paths."""
 
@@ -61,7 +63,14 @@ class Option(click.Option):
         """Called by click, for a value of any origin."""
         if not self.content:
             _refuse_secret(value, self, ctx)
-        return super().type_cast_value(ctx, value)
+        try:
+            return super().type_cast_value(ctx, value)
+        except click.BadParameter as error:
+            if not isinstance(value, str) or len(value) < _LONG:
+                raise
+            words = error.message.replace(repr(value), f"a text of {len(value)} characters")
+        # It is no number and no choice, but maybe a part of a secret; not inside the handler, whose error repeats it.
+        raise click.BadParameter(words, ctx, self)
 
 
 class Argument(click.Argument):

@@ -15,7 +15,7 @@ APNS_BYTES: Final = 32
 
 PREFIX: Final = (
     r"(?i:ios|apns|apple|iphone|ipad|android|fcm|gcm|firebase|google|expo|web|push|bearer|authorization|key"
-    r"|(?:(?:device|registration|push|user|ios|android|apns|fcm|gcm|firebase)[_ -]?)?(?:token|id)|device)\s*[:=|]+"
+    r"|(?:(?:device|registration|push|user|ios|android|apns|fcm|gcm|firebase)[_ -]?)?(?:token|f?id)|device|none|null|undefined)\s*[:=|]+"
 )
 """What programs write in front of a token. The part of Google's tokens before the colon is random, and longer."""
 
@@ -39,8 +39,10 @@ _BEFORE_SEPARATORS: Final = (
     ),
     (rf"{PREFIX}.+", "has the name of a platform or a field in front of it: leave that out"),
     (r"/topics/.*", "is the name of a topic"),
+    (r":[\w-]{64,}", "begins with a colon: the part before it is missing"),
     (r"[a-z][a-z0-9+.-]*://.*", "is a URL"),
     (r"[^%]*%[0-9a-f]{2}.*", "is percent-encoded, as in a URL"),
+    (r"expo(?:nent)?pushtoken.*", "begins like a token of Expo's, and its brackets are missing"),
     (r"eyj[\w-]+\.[\w-]+\.[\w-]*", "is a JWT"),
     (
         r"\(?(?:null|none|nil|undefined|nan|true|false|blacklisted)\)?",
@@ -62,6 +64,8 @@ _BAD_CHARACTER: Final = re.compile(r"[^!-~]|[\"'`<>{},;%\\]")
 _NOT_FCM: Final = re.compile(r"[^A-Za-z0-9_:.~+/=-]|=(?!=*$)")
 """A character of neither base64 nor a URL's path, or padding before the end: Google's tokens have travelled in paths."""
 _USUAL: Final = re.compile(rf"(?!{PREFIX})[\w-]{{11,64}}:[\w-]{{64,}}", re.ASCII)
+_DEVICE_TOKEN: Final = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{64,}(?![0-9A-Fa-f])", re.ASCII)
+_NO_DIGIT: Final = re.compile(r"[^0-9A-Fa-f]", re.ASCII)
 _REGISTRATION: Final = re.compile(r"(?<![\w-])[\w-]{11,64}:APA91b[\w-]{64,}(?![\w-])", re.ASCII)
 
 
@@ -98,15 +102,37 @@ def mistaken_registration(text: str) -> str:
     form = mistaken_form(text)
     if form:
         return form
-    inside = _REGISTRATION.search(text)
-    if inside is not None and _REGISTRATION.search(text, inside.end()):
-        return "is more than one token"
-    if inside is not None and inside.start():
-        return f"has {text[inside.start() - 1]!r} before it"
-    if inside is not None and inside.end() < len(text):
-        return f"has {text[inside.end()]!r} after it"
+    around = _around(_REGISTRATION, text)
+    if around:
+        return around
     other = _NOT_FCM.search(text)
     return f"has {other[0]!r} in it" if other is not None else ""
+
+
+def mistaken_device_token(text: str) -> str:
+    """What a text is that is not hexadecimal and has none of the usual forms, as the rest of a sentence.
+
+    Of one that may be base64, only a whole token with something around it is told.
+    """
+    around = _around(_DEVICE_TOKEN, text)
+    if around:
+        return around
+    other = _NO_DIGIT.search(text)
+    if other is None:
+        return "has an odd number of hexadecimal digits: one is missing"
+    return "" if is_base64(text) else f"has {other[0]!r} in it"
+
+
+def _around(token: re.Pattern[str], text: str) -> str:
+    """What stands around a whole token in a text, as the rest of a sentence; empty without one."""
+    inside = token.search(text)
+    if inside is None:
+        return ""
+    if token.search(text, inside.end()):
+        return "is more than one token"
+    if inside.start():
+        return f"has {text[inside.start() - 1]!r} before it"
+    return f"has {text[inside.end()]!r} after it" if inside.end() < len(text) else ""
 
 
 def may_be_registration(text: str) -> bool:

@@ -17,7 +17,7 @@ import orjson
 
 from .. import arguments
 from ..arguments import json_kind
-from .token_forms import PREFIX, is_base64, mistaken_form, mistaken_registration
+from .token_forms import PREFIX, is_base64, mistaken_device_token, mistaken_form, mistaken_registration
 
 MAX_TOKEN: Final = 4096
 """Characters of a token, at most. No provider documents tokens of this length."""
@@ -47,7 +47,6 @@ REGISTRATION: Final = re.compile(
 """A registration token, which has the shape of no other token."""
 _EXPO: Final = re.compile(r"Expo(?:nent)?PushToken\[[^\]]*\]", re.ASCII)
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
-_HEX_DIGITS: Final = re.compile(r"[0-9A-Fa-f]+", re.ASCII)
 _BASE64_ONLY: Final = frozenset("=+/")
 
 
@@ -165,7 +164,7 @@ def unlike_fcm(token: str) -> str:
 
 
 def unlike_apns(token: str) -> str:
-    """What a text that is not hexadecimal is, as the rest of a sentence; empty if that is not known."""
+    """What a text that is not hexadecimal is, as the rest of a sentence."""
     stripped = token.strip()
     kind = _by_shape(stripped).kind
     if kind is TokenKind.EXPO:
@@ -174,12 +173,7 @@ def unlike_apns(token: str) -> str:
         return "is a registration token of FCM: send it as a Message"
     if kind is TokenKind.FID:
         return "is a Firebase installation id: send it as a Message"
-    form = mistaken_form(token)
-    if form:
-        return form
-    if _HEX_DIGITS.fullmatch(token):
-        return "has an odd number of hexadecimal digits: one is missing"
-    return IN_BASE64 if is_base64(token) else ""
+    return mistaken_form(token) or mistaken_device_token(token) or IN_BASE64
 
 
 def _with_type(token: str, kind: object, by_shape: DeviceToken) -> DeviceToken:

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -328,6 +329,8 @@ def test_a_key_in_the_place_of_a_path_is_not_repeated(
         ["--impersonate=apns,{}"],
         ["--keep", "{}"],
         ["--profile={}"],
+        ["--host=.{}"],
+        ["--control-host=..{}"],
         ["{}"],
         ["--certificate={}"],
     ],
@@ -343,6 +346,28 @@ def test_a_secret_in_the_place_of_any_value_is_not_repeated(
         said = capsys.readouterr().err
         assert "error: " in said
         assert not [at for at in range(28) if data[at : at + 12] in said or data[at + 64 : at + 76] in said]
+
+
+def test_a_secret_as_a_host_is_not_repeated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    secret = base64.urlsafe_b64encode(bytes(range(7, 39))).decode().rstrip("=")
+    message = failure(capsys, "--certs", str(tmp_path), "--host", secret)
+    assert message.startswith("fakeservers: cannot listen on (43 characters) port 0: ")
+
+
+def test_a_secret_in_a_plan_is_not_repeated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    secret = base64.b64encode(bytes(range(7, 147))).decode()
+    wrong: list[dict[str, Any]] = [
+        {secret: 1},
+        {"seed": secret},
+        {"faults": [{"what": {"kind": secret}}]},
+        {"faults": [{"what": {"private_key": f"-----BEGIN PRIVATE KEY-----\n{secret}\n"}}]},
+        {"faults": [{"id": secret, "what": {"kind": "answer", "status": "x"}}]},
+    ]
+    for plan in wrong:
+        (tmp_path / "plan.json").write_text(json.dumps(plan))
+        message = failure(capsys, "--certs", str(tmp_path), "--faults", str(tmp_path / "plan.json"))
+        assert "plan.json" in message
+        assert not [at for at in range(len(secret) - 20) if secret[at : at + 20] in message]
 
 
 def test_short_values_are_repeated(capsys: pytest.CaptureFixture[str]) -> None:

@@ -125,6 +125,15 @@ def run(words: list[str], variables: dict[str, str]) -> str:
     return f"{out.getvalue()}{logged.getvalue()}exit status {status}"
 
 
+def test_a_long_text_in_the_place_of_a_number_is_not_repeated(place: Path) -> None:
+    text = "CkOssYewBwEQvZPiHl_23"
+    said = run([*words_for("send", "", None)[:-1], f"--idle-ping={text}", "--"], {})
+    assert "Invalid value for '--idle-ping': a text of 21 characters is not a valid float range" in said
+    assert "'seven' is not a valid float range" in run(
+        [*words_for("send", "", None)[:-1], "--idle-ping=seven", "--"], {}
+    )
+
+
 def said_with(name: str, parameter: str, source: str, value: str) -> str:
     """All that a command says when one of its values, out of one source, is `value`."""
     variables = {}

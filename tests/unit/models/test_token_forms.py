@@ -38,6 +38,36 @@ def test_characters_that_no_token_has(character: str) -> None:
             assert recognise({"type": "android", "data": f"a{text}b"}).kind is TokenKind.UNKNOWN
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"Optional({APNS})", "has '(' before it"),
+        (f"/3/device/{APNS}", "has '/' before it"),
+        (f"apns-{APNS}", "has '-' before it"),
+        (f"{APNS}#1", "has '#' after it"),
+        (f"{APNS}/{APNS}", "is more than one token"),
+        (APNS[:-1], "has an odd number of hexadecimal digits: one is missing"),
+        ("abc@example.com", "has '@' in it"),
+        ("ExponentPushToken(xxx)", "begins like a token of Expo's, and its brackets are missing"),
+    ],
+)
+def test_every_text_that_is_no_device_token_is_told(text: str, words: str) -> None:
+    assert unlike_apns(text) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"fid:{FID}", "has the name of a platform or a field in front of it: leave that out"),
+        (f"None:APA91b{'x' * 130}", "has the name of a platform or a field in front of it: leave that out"),
+        (f":APA91b{'x' * 130}", "begins with a colon: the part before it is missing"),
+    ],
+)
+def test_a_registration_token_that_a_program_has_put_together_wrongly(text: str, words: str) -> None:
+    assert unlike_fcm(text) == words
+    assert recognise(text).reason == f"the token {words}"
+
+
 def test_base64() -> None:
     for size, fits in ((16, False), (31, False), (32, True), (80, True)):
         content = bytes(range(250, 250 - size, -1))
