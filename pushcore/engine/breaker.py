@@ -30,7 +30,14 @@ from typing import Final, NamedTuple, Protocol
 
 import orjson
 
-from ..errors import AccessTokenError, AlpnError, CertificateError, ConfigurationError
+from ..errors import (
+    AccessTokenError,
+    AlpnError,
+    CertificateError,
+    ConfigurationError,
+    ConnectError,
+    ProxyError,
+)
 from ..reasons import printable_word
 from ..results import Result, Verdict
 
@@ -276,10 +283,10 @@ class Breaker:
 
 
 def blames_configuration(detail: object) -> bool:
-    """Whether a result's `detail` is a certificate or a protocol that was not accepted: every push would fail."""
+    """Whether a result's `detail` is a permanent failure to connect, as of a certificate or a proxy: every push would fail."""
     # The cause of a missing access token is the failure of the request to the token endpoint.
     cause = detail.__cause__ if isinstance(detail, AccessTokenError) else detail
-    return isinstance(cause, CertificateError | AlpnError)
+    return isinstance(cause, ConnectError) and cause.permanent
 
 
 def _kind(result: Result) -> int | None:
@@ -300,7 +307,7 @@ def _explain(result: Result, evidence: str) -> Trip:
     """The sentence: the provider's word, its detail, what to fix, and how many responses say so."""
     reason = printable_word(result.reason, _MAX_WORD) or result.verdict.value
     row = result.row
-    advice = (row.if_all or row.advice) if row.name else _advice(result)
+    advice = (row.if_all or row.advice) if row.name else advice_on(result)
     topic = printable_word(getattr(result.push, "topic", None), _MAX_WORD) if row.about_topic else None
     words = [
         reason,
@@ -313,17 +320,19 @@ def _explain(result: Result, evidence: str) -> Trip:
     return Trip(reason, f"{sentence} ({evidence})"[:_MAX_SENTENCE])
 
 
-def _advice(result: Result) -> str:
+def advice_on(result: Result) -> str:
     """The advice for a reason that is in no table: by the error, or by the status."""
-    cause = result.detail
+    cause: object = result.detail
     if isinstance(cause, AccessTokenError):
-        if not isinstance(cause.__cause__, CertificateError | AlpnError):
+        if not blames_configuration(cause):
             return "Correct the service account or its key"
         cause = cause.__cause__
     if isinstance(cause, CertificateError):
         return "Correct the certificate, or the trusted CAs"
     if isinstance(cause, AlpnError):
         return "Correct the address: that server does not speak HTTP/2"
+    if isinstance(cause, ProxyError):
+        return "Correct the proxy's address, its name and password, or its rules"
     return result.row.advice
 
 

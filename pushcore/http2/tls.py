@@ -31,6 +31,11 @@ _EXPECTED: Final = "expected a certificate with its key, PEM or PKCS#12"
 _AUTHORITIES: Final = "expected CA certificates in PEM"
 _CERTIFICATES: Final = ("CERTIFICATE", "TRUSTED CERTIFICATE", "X509 CERTIFICATE")  # OpenSSL's labels
 
+_TIMES: Final = (
+    9,
+    10,
+)  # OpenSSL's verify codes of a certificate that is not valid yet, and of one that has expired
+
 PathOrContent = str | bytes | os.PathLike[str]
 """The path of a file, or the content: PEM, PKCS#12 as bytes, or base64 of either."""
 
@@ -330,8 +335,9 @@ def name_tls_error(exc: BaseException) -> ConnectError:
     if isinstance(exc, ConnectError):
         return exc
     if isinstance(exc, ssl.SSLCertVerificationError):
-        cause = getattr(exc, "verify_message", None) or _words(exc)
-        return CertificateError(f"the server's certificate was not accepted: {cause}")
+        cause = (getattr(exc, "verify_message", None) or _words(exc)).removesuffix(".")
+        clock = "; is the clock right?" if getattr(exc, "verify_code", 0) in _TIMES else ""
+        return CertificateError(f"the server's certificate was not accepted: {cause}{clock}")
     if isinstance(exc, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return ConnectError("the server closed the connection during the TLS handshake")
     if isinstance(exc, ssl.SSLError):

@@ -228,3 +228,33 @@ async def test_a_proxy_that_wants_another_password(certs: Certificates) -> None:
         assert status == 2
         assert errors.startswith("pushcore: HTTPS_PROXY: only http and https proxies are known")
         assert "s3cret" not in out + errors
+
+
+@pytest.mark.parametrize("provider", ["APNs", "FCM"])
+@pytest.mark.parametrize("answer", [None, b"HTTP/1.1 403 Forbidden\r\n\r\n<html>"], ids=["407", "403"])
+async def test_a_proxy_that_refuses_ends_a_campaign(
+    certs: Certificates, tmp_path: Path, provider: str, answer: bytes | None
+) -> None:
+    """It would refuse each repeat, and may lock the account: nothing is retried, and the exit status says it."""
+    (tmp_path / "devices.csv").write_text(f"token\n{'ab' * 32 if provider == 'APNs' else FCM}\n")
+    (tmp_path / "payload.json").write_text('{"title":"Hi"}')
+    async with (
+        FakeApns(certs=certs) as apns,
+        FakeFcm(certs=certs) as fcm,
+        ConnectProxy(credentials="me:right", answer=answer) as proxy,
+    ):
+        fakes = (apns, None) if provider == "APNs" else (None, fcm)
+        words = [
+            *options_of(*fakes, proxy=proxy.url("me:s3cret")),
+            *("--audience", str(tmp_path / "devices.csv"), "--payload", str(tmp_path / "payload.json")),
+            *("--results", str(tmp_path / "results.csv")),
+        ]
+        status, out, errors = await run("send", *words)
+        assert status == 3
+        assert "Correct the proxy's address, its name and password, or its rules" in errors
+        assert proxy.accepted <= 2
+        status, checked, _ = await run("check", *options_of(*fakes, proxy=proxy.url("me:s3cret")))
+        assert status == 3
+        assert "Correct the proxy's address" in checked
+        assert "s3cret" not in out + errors + checked
+    assert "UNSENT" in (tmp_path / "results.csv").read_text()

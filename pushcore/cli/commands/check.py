@@ -14,6 +14,7 @@ import orjson
 from ...apns.client import ApnsClient
 from ...audience.problems import printable
 from ...auth.expiry import expiry_text, expiry_warning
+from ...engine.breaker import advice_on, blames_configuration
 from ...errors import TransportError
 from ...fcm.client import FcmClient
 from ...models.apns import Notification
@@ -151,7 +152,7 @@ def judge(platform: str, result: Result) -> tuple[bool, str]:
         "it could not be tested" if _not_tried(result) else "",
         reason,
         "" if result.detail is None else str(result.detail),
-        row.advice if row.name else "",
+        row.advice if row.name else advice_on(result) if blames_configuration(result.detail) else "",
     ]
     said = [word.removesuffix(".") for word in dict.fromkeys(words) if word]
     return False, ": ".join(said) or str(result)

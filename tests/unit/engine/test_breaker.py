@@ -24,7 +24,14 @@ from pushcore.engine.breaker import (
     may_drop,
     registered_time,
 )
-from pushcore.errors import AccessTokenError, AlpnError, CertificateError, ConfigurationError, ConnectError
+from pushcore.errors import (
+    AccessTokenError,
+    AlpnError,
+    CertificateError,
+    ConfigurationError,
+    ConnectError,
+    ProxyError,
+)
 from pushcore.models.apns import Notification
 from pushcore.reasons import lookup
 from pushcore.results import Result, Verdict
@@ -142,6 +149,11 @@ def test_a_push_accepted_in_one_process_keeps_the_other_breakers_closed() -> Non
         (answer(UNSENT, detail=CertificateError("too old")), RUN, "UNSENT: too old: Correct the certificate"),
         (answer(UNSENT, detail=AlpnError("no h2")), RUN, "UNSENT: no h2: Correct the address"),
         (
+            answer(UNSENT, detail=ProxyError("407", status=407, permanent=True)),
+            RUN,
+            "UNSENT: 407: Correct the proxy's address, its name",
+        ),
+        (
             answer(MISCONFIGURED, "invalid_grant", None, detail=AccessTokenError("no", permanent=True)),
             RUN,
             "invalid_grant: no: Correct the service account",
@@ -158,8 +170,11 @@ def test_each_cause_says_what_to_fix(result: Result, first: int, fix: str) -> No
 def test_the_token_endpoints_certificate_is_configuration_as_well() -> None:
     error = AccessTokenError("the token endpoint cannot be asked")
     assert not blames_configuration(error)
-    error.__cause__ = ConnectError("refused")
-    assert not blames_configuration(error)
+    for temporary in (ConnectError("refused"), ProxyError("502", status=502)):
+        error.__cause__ = temporary
+        assert not blames_configuration(error)
+    error.__cause__ = ProxyError("407", status=407, permanent=True)
+    assert blames_configuration(error)
     error.__cause__ = CertificateError("not accepted")
     assert blames_configuration(error)
     breaker = Breaker()

@@ -23,6 +23,7 @@ from pushcore.errors import (
     ConfigurationError,
     ConnectError,
     ConnectionLost,
+    ProxyError,
 )
 from pushcore.fcm.errors import REASONS as FCM_REASONS
 from pushcore.fcm.legacy_errors import REASONS as LEGACY_REASONS
@@ -94,6 +95,7 @@ def waits(one: Result, policy: RetryPolicy = POLICY, rng: Any = LOW) -> list[flo
         (result(UNAVAILABLE, "SomethingNew"), [10, 20, 40, 80, 160]),
         (result(THROTTLED, None, 429), [60, 120, 240, 480, 960]),
         (result(UNSENT, None, None, detail=ConnectError("refused")), [10, 20, 40, 80, 160]),
+        (result(UNSENT, None, None, detail=ProxyError("502", status=502)), [10, 20, 40, 80, 160]),
         (
             result(UNSENT, None, None, detail=AccessTokenError("none", retry_after=45.0)),
             [45, 45, 45, 80, 160],
@@ -117,6 +119,7 @@ def test_the_providers_numbers(one: Result, expected: list[float | None]) -> Non
         result(UNKNOWN, None, None, detail=ConnectionLost("it ended")),
         result(UNSENT, None, None, detail=CertificateError("not accepted")),
         result(UNSENT, None, None, detail=AlpnError("no h2")),
+        result(UNSENT, None, None, detail=ProxyError("407", status=407, permanent=True)),
     ],
 )
 def test_a_permanent_result_is_not_retried(one: Result) -> None:

@@ -542,6 +542,25 @@ def test_a_common_name_alone_is_no_name(san: bool, save: Callable[[bytes], Path]
 # --- names of errors
 
 
+@pytest.mark.parametrize(
+    ("how", "sentence"),
+    [
+        ("expired", "certificate has expired; is the clock right?"),
+        ("early", "certificate is not yet valid; is the clock right?"),
+        ("wrong-host", "Hostname mismatch, certificate is not valid for 'localhost'"),
+        ("wrong-ca", "unable to get local issuer certificate"),
+    ],
+)
+def test_a_servers_certificate_that_is_not_accepted_says_why(
+    certificates: Certificates, how: str, sentence: str
+) -> None:
+    error = caught_in_handshake(
+        client_context(ca_file=certificates.ca_file), certificates.broken_context(how)
+    )
+    assert (type(error), error.permanent) == (CertificateError, True)
+    assert str(error) == f"the server's certificate was not accepted: {sentence}"
+
+
 def caught_in_handshake(client: ssl.SSLContext, server: ssl.SSLContext) -> ConnectError:
     with pytest.raises(ssl.SSLError) as caught:
         handshake(client, server)
