@@ -246,11 +246,19 @@ def test_what_nearly_all_become_is_a_row_without_quotes_or_just_counted(tmp_path
 
 @pytest.mark.parametrize("raw", [False, True])
 @pytest.mark.parametrize(
-    "name", ["projects/p/messages/1", 'projects/p/messages/1,"', "=1", "-1;=2", ""], ids=repr
+    ("name", "sent_id"),
+    [
+        ("projects/p/messages/1", "projects/p/messages/1"),
+        ('projects/p/messages/1,"', 'projects/p/messages/1,"'),
+        ("projects/p/messages/-1;=2", "projects/p/messages/-1;=2"),
+        ("=1", None),  # no name of a message
+        ("", None),
+    ],
+    ids=repr,
 )
 @pytest.mark.parametrize("token", ["f:APA91b", 'odd,"token', "odd\rtoken"], ids=repr)
 def test_an_accepted_message_has_the_same_row_as_any_outcome(
-    tmp_path: Path, token: str, name: str, raw: bool
+    tmp_path: Path, token: str, name: str, sent_id: str | None, raw: bool
 ) -> None:
     result = accepted(fcm_row(7, token))
     result._id, result._find = orjson.dumps({"name": name}), find_name
@@ -259,4 +267,4 @@ def test_an_accepted_message_has_the_same_row_as_any_outcome(
         assert ResultsFile(file, "part", header=False, raw=raw).take(result)
     with path.open(newline="") as file:
         written = file.read()
-    assert written == csv_row(7, token, "fcm", Verdict.ACCEPTED, 200, None, name or None, None, 1, raw)
+    assert written == csv_row(7, token, "fcm", Verdict.ACCEPTED, 200, None, sent_id, None, 1, raw)

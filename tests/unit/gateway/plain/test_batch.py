@@ -136,7 +136,7 @@ def test_a_template_that_is_only_checked(providers: Providers) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"template": {}}, "format"),
+        ({"template": {}}, "an empty object; expected a message"),
         ({"push_type": "loud"}, "push_type is one of"),
         ({"priority": 3}, "priority is 1, 5 or 10"),
         ({"app": "other"}, "no such app"),
