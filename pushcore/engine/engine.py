@@ -19,7 +19,7 @@ from ..results import Result
 from .journaling import CampaignJournal
 from .rate import Rate
 from .retry import RetryPolicy
-from .rules import EngineClient, PushClient, Rules, Shared
+from .rules import EngineClient, PushClient, Rules, Shared, dispatcher_of
 from .run import Run
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class PushEngine(Generic[P_contra]):
         for number, given in enumerate(clients, 1):
             expected = "a client such as an ApnsClient; pass the clients as separate arguments"
             check(hasattr(given, "_dispatcher"), f"client {number}", expected, given)
-        self._clients = dispatchers = tuple(client._dispatcher for client in clients)
+        self._clients = dispatchers = tuple(map(dispatcher_of, clients))
         for index, client in enumerate(dispatchers):
             kind = (client.handles, client.environment)
             later = {(other.handles, other.environment) for other in dispatchers[index + 1 :]}
@@ -398,7 +398,6 @@ class PushEngine(Generic[P_contra]):
     async def _send_for_lists(
         self, source: Iterable[Any] | AsyncIterable[Any], journal: CampaignJournal | None = None
     ) -> AsyncGenerator[list[Result], None]:
-        """As `send_many`, but the results come as lists, which cost the gateway less than one result after the other."""
         if not self._open:
             raise ClosedError("the engine is not open: it was closed before the first result was asked for")
         for client in self._clients:
@@ -428,6 +427,13 @@ class PushEngine(Generic[P_contra]):
                 raise error
         finally:
             await run.leave()
+
+
+def result_lists(
+    engine: PushEngine[P_contra], source: AsyncIterable[list[P_contra]]
+) -> AsyncGenerator[list[Result[P_contra]], None]:
+    """As `send_many`, but the results come as lists, which cost the gateway less than one result after the other."""
+    return engine._send_for_lists(source)
 
 
 def _any_of(kinds: Iterable[tuple[type, str | None]], handles: type) -> bool:

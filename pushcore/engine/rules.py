@@ -58,10 +58,15 @@ class EngineClient(Protocol[P_co]):
 
 
 class PushClient(Protocol[P_co]):
-    """A client of pushes of the class `P_co`, as the engine is given it: it shows its inner side to the engine alone."""
+    """A client of pushes of the class `P_co`, as the engine is given it. Its inner side is not public; see `dispatcher_of`."""
 
     @property
     def _dispatcher(self) -> EngineClient[P_co]: ...
+
+
+def dispatcher_of(client: PushClient[P_co]) -> EngineClient[P_co]:
+    """The inner side of a client, for the packages above the engine: its requests, its connections, its limits."""
+    return client._dispatcher
 
 
 class Shared(Protocol):

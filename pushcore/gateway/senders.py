@@ -18,10 +18,10 @@ from operator import attrgetter, itemgetter
 from typing import Any, Final, Protocol
 
 from ..apns.reasons import REASONS as APNS_REASONS
-from ..engine.engine import LARGEST_WINDOW, PushEngine
+from ..engine.engine import LARGEST_WINDOW, PushEngine, result_lists
 from ..engine.rate import Rate
 from ..engine.retry import RetryPolicy
-from ..engine.rules import PushClient, Shared
+from ..engine.rules import PushClient, Shared, dispatcher_of
 from ..errors import ClosedError, TransportError
 from ..fcm.errors import REASONS as FCM_REASONS
 from ..metrics import Metrics
@@ -170,7 +170,7 @@ class AppSender:
         self.environment = environment
         self.client: Any = client
         self.metrics = SenderMetrics()
-        dispatcher = client._dispatcher
+        dispatcher = dispatcher_of(client)
         self.window = max(min(dispatcher.streams * dispatcher.max_connections, LARGEST_WINDOW), 2)
         self._queue: FairQueue[Entry] = FairQueue(max(self.window // 2, 1))
         self._sending: dict[int, Entry] = {}
@@ -249,7 +249,7 @@ class AppSender:
     @property
     def connections(self) -> int:
         """Open connections to the provider."""
-        return len(self.client._dispatcher.pool.links) if self.client.opened else 0
+        return len(dispatcher_of(self.client).pool.links) if self.client.opened else 0
 
     @property
     def problem(self) -> str:
@@ -374,7 +374,7 @@ class AppSender:
         pop, queue = self._sending.pop, self._queue
         while True:
             try:
-                async with contextlib.aclosing(self._engine._send_for_lists(self._source())) as batches:
+                async with contextlib.aclosing(result_lists(self._engine, self._source())) as batches:
                     async for results in batches:
                         entries = list(map(pop, map(id, map(_pushed, results))))
                         self._finish_sent(entries, results)

@@ -261,6 +261,87 @@ def breaches(folder: str) -> list[str]:
     return found
 
 
+OF_TUPLES = {"_replace", "_asdict", "_fields", "_make"}
+"""Public names of every named tuple."""
+
+
+def package_of(path: Path) -> Path:
+    """The package, or the module at the top, whose private names a file may use."""
+    return ROOT.joinpath(*path.relative_to(ROOT).parts[:2])
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__") and name not in OF_TUPLES
+
+
+def is_own(node: ast.expr) -> bool:
+    """Whether the object of an attribute is `self`, `cls` or `super()`: a subclass uses what it inherits."""
+    if isinstance(node, ast.Call):
+        node = node.func
+    return isinstance(node, ast.Name) and node.id in ("self", "cls", "super")
+
+
+def private_names(tree: ast.AST) -> set[str]:
+    """The private names that a file defines: functions, classes, names that are assigned or annotated, slots."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and is_own(node.value):
+            found.add(node.attr)
+    return {name for name in found if is_private(name)}
+
+
+def private_uses(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """The private names of other objects that a file reads, sets or imports, with their lines."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and is_private(node.attr) and not is_own(node.value):
+            yield node.lineno, node.attr
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((node.lineno, alias.name) for alias in node.names if is_private(alias.name))
+
+
+def foreign_private_uses(trees: dict[Path, ast.Module]) -> list[str]:
+    """Each use of a private name that another package defines, and the file's own does not. Names that no file here
+    defines are the standard library's, as `os._exit`."""
+    defined: dict[Path, set[str]] = {}
+    for path, tree in trees.items():
+        defined.setdefault(package_of(path), set()).update(private_names(tree))
+    everything = set().union(*defined.values())
+    return [
+        f"{name_of(path)}:{line} uses {name}"
+        for path, tree in trees.items()
+        for line, name in private_uses(tree)
+        if name in everything - defined[package_of(path)]
+    ]
+
+
+@pytest.mark.parametrize("place", ["pushcore", "fakeservers"])
+def test_no_package_uses_the_private_names_of_another(place: str) -> None:
+    assert foreign_private_uses({path: ast.parse(path.read_text()) for path in files(place)}) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("client._pool.close()", ["_pool"]),
+        ("clients[0]._pool = None", ["_pool"]),
+        ("from ..engine.engine import _later", ["_later"]),
+        ("self._pool.close()", []),
+        ("super()._later()", []),
+        ("os._exit(1)", []),
+        ("point._replace(x=1)", []),
+        ("class Own:\n    _pool: int\nown._pool", []),
+    ],
+)
+def test_the_use_of_a_private_name_is_seen(code: str, told: list[str]) -> None:
+    engine = ast.parse("class Engine:\n    def __init__(self): self._pool = 1\ndef _later(): _replace = 1")
+    trees = {ROOT / "pushcore/engine/engine.py": engine, ROOT / "pushcore/gateway/door.py": ast.parse(code)}
+    assert [use.split()[-1] for use in foreign_private_uses(trees)] == told
+
+
 def test_only_the_command_line_knows_the_fake_servers() -> None:
     for path in files("pushcore"):
         if "cli" not in path.parts:

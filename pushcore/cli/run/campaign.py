@@ -14,7 +14,7 @@ from ...audience.audience import Audience
 from ...audience.problems import BadInput, explain, printable
 from ...engine.collector import relax_collector
 from ...engine.engine import PushEngine
-from ...engine.rules import Shared
+from ...engine.rules import Shared, dispatcher_of
 from ...errors import BreakerOpen, ClosedError, ConfigurationError, JournalError, TransportError
 from ...metrics import Listener
 from ...payloads.devices import FCM, NAMES
@@ -326,7 +326,7 @@ async def open_connections(clients: Clients) -> None:
     """Open all connections of the clients before the first push."""
     for client in clients.all:
         with contextlib.suppress(TransportError):  # the results of pushes will have the reason
-            await client._dispatcher.pool.open_ahead(client.max_connections)
+            await dispatcher_of(client).pool.open_ahead(client.max_connections)
 
 
 ABORTED: Final = "stopped; rows without a response have no result"

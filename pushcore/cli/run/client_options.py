@@ -12,6 +12,7 @@ from ...audience.problems import BadInput, read_small
 from ...auth.google_credentials import read_credentials
 from ...auth.provider_token import ApnsKey, Environment
 from ...auth.service_account import ServiceAccount
+from ...engine.rules import dispatcher_of
 from ...errors import ConfigurationError
 from ...fcm.client import FcmClient
 from ...fcm.confirmation import Confirm
@@ -276,7 +277,7 @@ class ClientOptions:
             expiration=self.expiration,
             collapse_id=self.collapse_id,
         )
-        exchange = build_one(client._dispatcher.requests, probe, lambda exchange: None, 0.0)
+        exchange = build_one(dispatcher_of(client).requests, probe, lambda exchange: None, 0.0)
         if isinstance(exchange, Result):
             raise BadInput(f"the options cannot work: {exchange.detail}")
         return client

@@ -8,6 +8,7 @@ from collections import Counter
 
 import click
 
+from ...engine.rules import dispatcher_of
 from ...payloads.apns_rows import ApnsRow
 from ...payloads.devices import APNS, FCM, NAMES
 from ...payloads.duplicates import duplicate_lines
@@ -34,7 +35,7 @@ def dry_run(clients: dict[str, CampaignClient], rows: Rows, report: ResultsFile)
     with contextlib.closing(report):
         for push in rows:
             platform = APNS if type(push) is ApnsRow else FCM
-            exchange = build_one(clients[platform]._dispatcher.requests, push, _ignore, 0.0)
+            exchange = build_one(dispatcher_of(clients[platform]).requests, push, _ignore, 0.0)
             if isinstance(exchange, Result):
                 report.take(exchange)
                 continue

@@ -9,6 +9,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ...engine.rules import dispatcher_of
 from ...models.apns import Notification
 from ...models.fcm import Message
 from ...models.rendered import RenderedMessage
@@ -78,7 +79,7 @@ def check(addressed: Addressed) -> Addressed | Result:
         return sender, one
     if not isinstance(one, Notification):
         return Result(one, Verdict.UNSENT, detail=CHECKED)
-    built = build_one(sender.client._dispatcher.requests, one, lambda exchange: None, 0.0)
+    built = build_one(dispatcher_of(sender.client).requests, one, lambda exchange: None, 0.0)
     return built if isinstance(built, Result) else Result(one, Verdict.UNSENT, detail=CHECKED)
 
 
