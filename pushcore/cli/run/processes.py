@@ -44,6 +44,9 @@ from .run_plan import RunPlan
 
 TELL_EVERY: Final = 0.25
 """Seconds between two messages of a child."""
+FAILED: Final = (
+    "a process has failed; the others send nothing more and wait for responses to requests in flight"
+)
 _GO: Final = b"g"
 _READ: Final = 64 * 1024
 
@@ -337,6 +340,10 @@ class ChildProcesses:
             child.progress = RunProgress(*message["seen"])
         if "ending" in message:
             child.report, child.counts = ExitReport(**message["ending"]), message["counts"]
+            if child.report.problem is not None and len(self._running) > 1:
+                # Its rows have to be sent by another run anyway, and what has ended it may end the others, too.
+                say(FAILED)
+                self._stop()
         if self._go is not None and not self._signalled and all(child.ready for child in self._children):
             go, self._go = self._go, None
             go()

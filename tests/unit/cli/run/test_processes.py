@@ -18,7 +18,7 @@ from pushcore.cli.report.tally import ResultCounts
 from pushcore.cli.run import processes
 from pushcore.cli.run.campaign import ABORTED, SIGNALS, STOPPING
 from pushcore.cli.run.exit_report import ExitReport
-from pushcore.cli.run.processes import ChildProcess, ChildProcesses
+from pushcore.cli.run.processes import FAILED, ChildProcess, ChildProcesses
 from pushcore.results import Verdict
 
 from .pipes import Pipes, plan_of
@@ -172,6 +172,23 @@ def test_one_that_dies_later_is_the_problem_and_the_others_rows_count(
 def test_one_that_fails_later_says_why_itself(tmp_path: Path) -> None:
     crew = Parent(audience_of(tmp_path, 9), Script([READY], [{"refused": "KeyError: \x1b"}]))
     assert crew.run(ResultCounts()).problem == r"KeyError: \x1b"
+
+
+def test_when_one_fails_the_others_drain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    crew = Parent(
+        audience_of(tmp_path, 9),
+        Script([READY], [ended(2, ended=False, problem="c.db was removed")]),
+        Script([READY], [ended(3, ended=False, signalled=True)], drains=True),
+    )
+    ending = crew.run(ResultCounts())
+    assert (ending.problem, ending.rows, ending.ended) == ("c.db was removed", 5, False)
+    assert capsys.readouterr().err == f"pushcore: {FAILED}\n"
+
+
+def test_the_last_one_that_fails_stops_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    crew = Parent(audience_of(tmp_path, 9), Script([READY], [ended(2, problem="c.db was removed")]))
+    assert crew.run(ResultCounts()).problem == "c.db was removed"
+    assert capsys.readouterr().err == ""
 
 
 def test_a_signal_has_all_of_them_drain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
