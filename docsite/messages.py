@@ -1,4 +1,4 @@
-"""The troubleshooting page of sentences that are no exception by themselves: out of the source of pushcore and of the fakes."""
+"""The page of sentences that are no exception by themselves: collected from the source of pushcore and of the fakes."""
 
 from __future__ import annotations
 
@@ -11,26 +11,9 @@ from typing import Final
 
 import fakeservers
 import pushcore
+from docsite.advice import GROUPS, advice_of_line, group_of
 from docsite.troubleshooting import literal, raised, text_of
-
-SECTIONS: Final = {
-    "log": "Log lines",
-    "cli": "Commands",
-    "audience": "Audiences",
-    "payloads": "Payloads",
-    "models": "Tokens and messages",
-    "apns": "Requests to APNs",
-    "fcm": "Requests to FCM",
-    "auth": "Credentials",
-    "engine": "Runs",
-    "http2": "Connections",
-    "journal": "Journals",
-    "queue": "Campaigns on a queue",
-    "gateway": "The gateway",
-    "": "In several places",
-    "fakeservers": "The fake servers",
-}
-"""Each part of pushcore, and the heading of its messages."""
+from pushcore.cli import statuses
 
 LOGGED: Final = {"log.info", "log.warning", "log.error", "log.exception", "logger.warning", "warn_once"}
 SILENT: Final = {
@@ -48,29 +31,51 @@ NAMES: Final = re.compile(r"[A-Z]{2,}|APNs|Android|Expo|Correct the|Unregistered
 """How a message may begin, beside a small letter; help and titles begin with another capital."""
 
 NO_SENTENCE: Final = re.compile(
-    r"(?:select|insert|create table|create index|update|pragma|begin immediate|default-src)\s"
+    r"\(\?|(?:select|insert|create table|create index|update|pragma|begin immediate|default-src)\s"
 )
 
 
+ELSEWHERE: Final = {Path(statuses.__file__)}
+"""Files whose texts are on a page of their own."""
+
+NO_MESSAGE: Final = {"help", "short_help", "epilog", "metavar", "description", "summary"}
+"""Arguments whose texts are help, or the OpenAPI document."""
+
+
 def messages_page() -> str:
-    """Each sentence once for each file, under the heading of its part."""
+    """Log lines with their advice, then each sentence once for each file, in the groups of `advice`."""
+    logged: set[str] = set()
     lines: dict[str, set[str]] = defaultdict(set)
-    for package in (pushcore, fakeservers):
-        root = Path(package.__file__ or "").parent
-        for file in sorted(root.rglob("*.py")):
-            where = file.relative_to(root.parent)
-            for logged, sentence in messages(file):
-                part = "fakeservers" if package is fakeservers else where.parts[1]
-                key = "log" if logged and package is pushcore else part if part in SECTIONS else ""
-                lines[key].add(f"- {literal(sentence)} (`{where.as_posix()}`)")
+    for file, is_logged, sentence in all_messages():
+        line = f"- {literal(sentence)} (`{file}`)"
+        if is_logged and file.startswith("pushcore/"):
+            level, text = advice_of_line(sentence) or ("", "")
+            logged.add(f"{line} · {level}: {text}" if text else line)
+        else:
+            group = group_of(file)
+            lines[group.heading if group is not None else ""].add(line)
     parts = [
         "# Messages\n",
-        "Sentences that are not in [Errors](errors.md), and parts of sentences: a command prints them, a program logs them, or they",
-        "are the `detail` of a result or of a response. `…` stands for what varies: search for words that do not vary.\n",
+        "Sentences that are not in [Errors](errors.md), and parts of sentences, each with the file that it comes from: a command prints",
+        "them, a program logs them, or they are the `detail` of a result or of a response. `…` stands for what varies: search for words",
+        "that do not vary. The first paragraph below a heading says what has happened and what to do.\n",
+        "## Log lines\n",
+        "Lines that a program writes with the standard library's `logging`, with their level and what to do.\n",
+        *sorted(logged),
+        "",
     ]
-    for key, heading in SECTIONS.items():
-        parts += [f"## {heading}\n", *sorted(lines[key]), ""]
+    for group in GROUPS:
+        parts += [f"## {group.heading}\n", f"{group.advice}\n", *sorted(lines[group.heading]), ""]
     return "\n".join(parts)
+
+
+def all_messages() -> Iterator[tuple[str, bool, str]]:
+    """Each sentence of pushcore and of the fakes with its file, and whether it is logged."""
+    for package in (pushcore, fakeservers):
+        root = Path(package.__file__ or "").parent
+        for file in sorted(set(root.rglob("*.py")) - ELSEWHERE):
+            for is_logged, sentence in messages(file):
+                yield file.relative_to(root.parent).as_posix(), is_logged, sentence
 
 
 def messages(file: Path) -> Iterator[tuple[bool, str]]:
@@ -104,7 +109,8 @@ def _texts(node: ast.AST, calls: tuple[str, ...]) -> Iterator[tuple[ast.expr, tu
         yield node, calls
         return
     for child in ast.iter_child_nodes(node):
-        yield from _texts(child, calls)
+        if not (isinstance(child, ast.keyword) and child.arg in NO_MESSAGE):
+            yield from _texts(child, calls)
 
 
 def _names_of(called: ast.expr) -> tuple[str, ...]:

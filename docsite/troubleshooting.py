@@ -18,7 +18,7 @@ from pushcore.fcm.errors import REASONS as FCM
 from pushcore.fcm.errors import SUSPECT_TOKEN
 from pushcore.fcm.instance_id import REASONS as INSTANCE_ID
 from pushcore.fcm.legacy_errors import REASONS as LEGACY
-from pushcore.reasons import UNEXPECTED, Reason, Verdict
+from pushcore.reasons import UNEXPECTED, UNNAMED, Reason, Verdict
 
 PACKAGE: Final = Path(pushcore.__file__).parent
 
@@ -62,7 +62,7 @@ def _page(title: str, whose: str, rows: Iterable[Reason], *, retried: bool = Tru
         if row.scope:
             parts.append(f"The rate limit is that of a {row.scope}.\n")
     parts.append("## Verdicts\n")
-    parts.append(table(("verdict", "meaning"), verdicts()))
+    parts.append(table(("verdict", "meaning", "what to do"), verdicts()))
     return "\n".join(parts)
 
 
@@ -74,7 +74,7 @@ def _facts(row: Reason, retried: bool) -> str:
 
 
 def verdicts() -> list[tuple[str, ...]]:
-    """Each verdict with the sentence that stands below it in the code."""
+    """Each verdict with the sentence below it in the code, and the advice for a result without a reason."""
     body = ast.parse(inspect.getsource(Verdict)).body[0]
     assert isinstance(body, ast.ClassDef)
     said: dict[str, str] = {}
@@ -86,7 +86,7 @@ def verdicts() -> list[tuple[str, ...]]:
         ):
             assert isinstance(text.value, ast.Constant)
             said[name.targets[0].id] = str(text.value.value)
-    return [(f"`{verdict.name}`", said[verdict.name]) for verdict in Verdict]
+    return [(f"`{verdict.name}`", said[verdict.name], UNNAMED[verdict].advice) for verdict in Verdict]
 
 
 def errors_page() -> str:
@@ -102,18 +102,30 @@ def errors_page() -> str:
     ]
     for name in sorted(sentences):
         error = getattr(pushcore, name, None)
-        about = (inspect.getdoc(error) or "").split("\n\n")[0] if error is not None else _ABOUT[name]
-        parts += [f"## {name}\n", f"{about}\n"]
+        parts += [f"## {name}\n", f"{_ABOUT[name] if error is None else what_happened(error)}\n"]
         parts += [f"- {literal(sentence)} (`{where}`)" for sentence, where in sorted(set(sentences[name]))]
         parts.append("")
     return "\n".join(parts)
 
 
+def what_happened(error: type[BaseException]) -> str:
+    """The first paragraph of an exception's docstring, and the one that says what to do."""
+    first, *others = (inspect.getdoc(error) or "").split("\n\n")
+    return "\n\n".join([first, *(text for text in others if text.startswith(WHAT_TO_DO))])
+
+
+WHAT_TO_DO: Final = "What to do:"
+"""The beginning of the paragraph of advice in the docstring of each public exception."""
+
 _ABOUT: Final = {
-    "BadInput": "A file, an option or an argument of a command is wrong. Exit status 2; nothing was sent.",
-    "BadParameter": "The value of an option is wrong. Exit status 2; nothing was sent.",
-    "UsageError": "A command was given options that do not go together. Exit status 2; nothing was sent.",
-    "TypeError": "The caller passed an object of a wrong type: a bug of the program. Nothing was queued.",
+    "BadInput": "A file, an option or an argument of a command is wrong. Exit status 2; nothing was sent.\n\n"
+    "What to do: correct what the message names, and run the command again.",
+    "BadParameter": "The value of an option is wrong. Exit status 2; nothing was sent.\n\n"
+    "What to do: correct the value; `pushcore COMMAND --help` says what is allowed.",
+    "UsageError": "A command was given options that do not go together. Exit status 2; nothing was sent.\n\n"
+    "What to do: leave one of them out, or add the missing one.",
+    "TypeError": "The caller passed an object of a wrong type: a bug of the program. Nothing was queued.\n\n"
+    "What to do: pass an object of the type that the message names.",
 }
 
 

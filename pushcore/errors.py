@@ -48,25 +48,40 @@ from .transport_errors import TransportError as TransportError
 
 
 class ConfigurationError(RedactedError, PushcoreError, ValueError):
-    """An argument or a setting cannot work; the message names it and the expected value."""
+    """An argument or a setting cannot work; the message names it and the expected value.
+
+    What to do: correct the value that the message names. Nothing was sent. A command ends with status 2.
+    """
 
 
 class ClosedError(PushcoreError, RuntimeError):
-    """A client or an engine was used before it was opened or after it was closed."""
+    """A client or an engine was used before it was opened or after it was closed.
+
+    What to do: use it within its `async with` block, or between `open` and `close`.
+    """
 
 
 class EventLoopError(PushcoreError, RuntimeError):
-    """A client or an engine was used on another event loop than the one that it was opened on; nothing was queued."""
+    """A client or an engine was used on another event loop than the one that it was opened on; nothing was queued.
+
+    What to do: open a client for each event loop. Every call of `asyncio.run` makes a new loop.
+    """
 
 
 class JournalError(RedactedError, PushcoreError):
-    """A campaign's journal cannot be used, or could not be written: the sender must stop. Its content is safe."""
+    """A campaign's journal cannot be used, or could not be written: the sender must stop. Its content is safe.
+
+    What to do: remove the cause that the message names (another process, a full disk, a damaged or wrong file), then run `pushcore resume`,
+    or open the journal again.
+    """
 
 
 class BreakerOpen(PushcoreError):
     """A run was stopped, because the responses say that every push would fail; the message says what to fix.
 
     `reason`: the provider's reason. If several providers are concerned, the message names each, and this is that of the first.
+
+    What to do: correct what the message names, then send the remaining pushes. No token was dropped for this reason.
     """
 
     def __init__(self, sentence: str, reason: str) -> None:

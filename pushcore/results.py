@@ -209,7 +209,10 @@ def _plain(value: Any) -> Any:
 
 
 class PushRejected(PushcoreError):
-    """`Result.raise_for_verdict()` was called on a push that was not accepted."""
+    """`Result.raise_for_verdict()` was called on a push that was not accepted.
+
+    What to do: read `result`; its `row.advice` says what to do for its reason.
+    """
 
     def __init__(self, result: Result) -> None:
         super().__init__(str(result))

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from docsite.messages import messages, messages_page
-from docsite.troubleshooting import errors_page
+import pushcore
+from docsite.advice import GROUPS, advice_of_line, fixed_part, group_of
+from docsite.messages import all_messages, messages, messages_page
+from docsite.troubleshooting import WHAT_TO_DO, errors_page
 from fakeservers.apns.registry import ApnsRegistry, RegistryError
 from pushcore import Notification, Template
 from pushcore.apns.request import ApnsRequestBuilder
@@ -20,16 +22,10 @@ from pushcore.requests import build_one
 from pushcore.results import Result
 
 ROOT = Path(__file__).parents[2]
-OPERATORS = (ROOT / "docs" / "operations" / "operators.md").read_text(encoding="utf-8")
 CONSTANTS = ("the certificate … is valid …: renew it", NO_IMAGE)
 """Log lines whose text stands somewhere else."""
 
 CLICK = re.compile(r"No such (?:command|option)|Missing (?:option|argument)")
-
-
-def fixed_part(sentence: str) -> str:
-    """The longest part of a sentence that does not vary."""
-    return max(sentence.strip().split("…"), key=len).strip()
 
 
 @cache
@@ -87,21 +83,39 @@ def test_why_a_row_and_a_registry_cannot_be_used_is_found(tmp_path: Path) -> Non
     assert is_found(str(registry.value)), registry.value
 
 
-def test_operators_are_told_of_every_log_line() -> None:
-    table = [
-        fixed_part(re.sub(r"\b(?:HOST|PORT|EVENT)\b", "…", line))
-        for cells in re.findall(r"^\| (?:INFO|WARNING|ERROR) \| (.*?) \|", OPERATORS, re.MULTILINE)
-        for line in re.findall(r"`([^`]*)`", cells)
-    ]
-    section = messages_page().partition("## Log lines")[2].partition("\n## ")[0]
-    logged = [
-        *CONSTANTS,
-        *(sentence for _, sentence in re.findall(r"^- (`+)(.*?)\1 \(", section, re.MULTILINE)),
-    ]
+def test_every_log_line_has_its_advice() -> None:
+    logged = {
+        sentence for file, is_logged, sentence in all_messages() if is_logged and file.startswith("pushcore/")
+    }
     assert len(logged) > 30
-    assert [
-        line for line in logged if not any(part in line or fixed_part(line) in part for part in table)
-    ] == []
+    assert [line for line in (*CONSTANTS, *logged) if advice_of_line(line) is None] == []
+    page = messages_page()
+    assert "logged once a day in its last 30 days" in str(advice_of_line(CONSTANTS[0]))
+    assert "`webhook of …: … results are lost (…)` (`pushcore/gateway/webhooks.py`) · ERROR: look at" in page
+
+
+def test_every_message_has_advice_above_it_and_every_advice_its_messages() -> None:
+    files = {file for file, _, _ in all_messages()}
+    assert {file for file in files if group_of(file) is None} == set()
+    sections = dict(re.findall(r"^## (.+?)$(.*?)(?=^## |\Z)", messages_page(), re.MULTILINE | re.DOTALL))
+    assert [group.heading for group in GROUPS] == [heading for heading in sections if heading != "Log lines"]
+    for group in GROUPS:
+        assert sections[group.heading].strip().startswith(group.advice), group.heading
+        assert "\n- `" in sections[group.heading], group.heading
+        for start in group.files:
+            assert any(group_of(file) is group for file in files if file.startswith(start)), start
+
+
+def test_every_exception_says_what_to_do() -> None:
+    errors = {
+        name: value
+        for name in pushcore.__all__
+        if isinstance(value := getattr(pushcore, name), type) and issubclass(value, BaseException)
+    }
+    assert len(errors) > 20
+    assert {name for name, error in errors.items() if WHAT_TO_DO not in (error.__doc__ or "")} == set()
+    sections = errors_page().split("\n## ")[1:]
+    assert [section.split("\n")[0] for section in sections if section.count(f"\n{WHAT_TO_DO} ") != 1] == []
 
 
 def test_texts_of_other_pages_are_no_messages(tmp_path: Path) -> None:
