@@ -16,8 +16,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import ssl
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from itertools import islice
@@ -102,6 +104,9 @@ class Pool:
         self._closed = False
         self._leaving: set[Link] = set()  # ended links with sockets that are not closed yet
         self._loop = asyncio.get_running_loop()
+        self._lead = (
+            time.time() - self._loop.time()
+        )  # of the wall clock on that of the loop, at the last tick
 
     @property
     def last_error(self) -> TransportError | None:
@@ -411,6 +416,7 @@ class Pool:
     def _tick(self) -> None:
         self._timer = None
         now = self._loop.time()
+        self._notice_suspension(now)
         for link in list(self.links):
             link.tick(now)
             if self._request_limit is not None and self._exceeds(link.connection, self._request_limit):
@@ -428,6 +434,14 @@ class Pool:
             self.pump()
         if self.links or self.waiting:
             self._arm()
+
+    def _notice_suspension(self, now: float) -> None:
+        """Take all connections for silent if the machine has slept: its monotonic clock, `now`, has not, but the wall clock has gone on."""
+        lead = time.time() - now
+        if lead - self._lead >= LONG_SILENCE:
+            for link in self.links:
+                link.connection.last_received = -math.inf
+        self._lead = lead
 
     def _unwritten(self) -> TransportError:
         """The reason why a request waited here until its deadline."""

@@ -316,7 +316,7 @@ def _new_context(name: str, authorities: str | bytes | None, alpn: str) -> ssl.S
     if authorities is None and not _has_authorities(context):
         raise ConfigurationError(
             "this system has no CA certificates: install them (Debian's package ca-certificates), name them in "
-            "SSL_CERT_FILE, or give ca_file"
+            f"SSL_CERT_FILE{_now_named()}, or give ca_file"
         )
     context.hostname_checks_common_name = False  # RFC 9110, section 4.3.4: the common name is not used
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -368,6 +368,8 @@ def _name_ssl_error(exc: ssl.SSLError) -> ConnectError:
         return ConnectError(f"the server does not speak TLS on that port: {words}")
     if words in ("unsupported protocol", "tlsv1 alert protocol version", "version too low"):
         return ConnectError(f"the server does not speak TLS 1.2 or later: {words}")
+    if "system lib" in words and os.environ.get("SSLKEYLOGFILE"):
+        return ConnectError("TLS with the server failed: SSLKEYLOGFILE cannot be written; is the disk full?")
     return ConnectError(f"TLS with the server failed: {words}")
 
 
@@ -383,9 +385,15 @@ def _words(exc: ssl.SSLError) -> str:
     return match[1].lower() if match else str(exc)
 
 
+def _now_named() -> str:
+    """What SSL_CERT_FILE names instead of certificates."""
+    path = os.environ.get("SSL_CERT_FILE")
+    return f", which is {path} now" if path else ""
+
+
 def _has_authorities(context: ssl.SSLContext) -> bool:
     """Whether there are certificate authorities: loaded already, or in OpenSSL's directory."""
-    if context.cert_store_stats()["x509_ca"]:
+    if context.cert_store_stats()["x509"]:  # one that signs itself need not be a CA to be trusted
         return True
     directory = ssl.get_default_verify_paths().capath
     if directory is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 
 import pytest
@@ -249,3 +250,21 @@ async def test_the_pool_can_be_closed_while_it_probes(monkeypatch: pytest.Monkey
     assert len(stage.finished) == 3
     assert all(exchange.error is not None and exchange.error.unprocessed for exchange in exchanges)
     assert all(isinstance(wire, Wire) and wire.closed for wire in stage.wires)
+
+
+@pytest.mark.parametrize("idle_ping", [3600.0, None])
+async def test_a_machine_that_has_slept_probes_its_connections(
+    monkeypatch: pytest.MonkeyPatch, idle_ping: float | None
+) -> None:
+    """The monotonic clock stands still meanwhile, so the connections seem to have heard something a moment ago."""
+    stage = await silent(monkeypatch, 1, idle_ping)
+    (wire,) = stage.wires
+    wire.link.connection.last_received += LONG_SILENCE
+    wall = time.time
+    monkeypatch.setattr(time, "time", lambda: wall() + LONG_SILENCE)
+    await until(lambda: wire.link.connection.last_received < 0)
+    stage.submit(5)
+    await until(lambda: bool(wire.written))
+    assert frames_in(wire.written)[PING] == (idle_ping is not None)
+    assert frames_in(wire.written)[HEADERS] == (idle_ping is None)
+    await stage.pool.close()

@@ -486,15 +486,29 @@ def test_a_system_without_authorities_is_named(
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
     (tmp_path / "README").touch()
-    with pytest.raises(ConfigurationError, match=r"no CA certificates.*ca-certificates"):
+    with pytest.raises(
+        ConfigurationError, match=r"no CA certificates.*ca-certificates.*which is .*none.pem now"
+    ):
         client_context()
     client_context(ca_file=certificates.ca_file)
     hashed = tmp_path / "0a775a30.0"
     hashed.touch()  # OpenSSL reads these when it looks for one
     client_context()
     hashed.unlink()
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca_file))
-    client_context()
+    for trusted in (
+        certificates.ca_file,
+        certificates.server_file,
+    ):  # a server's own certificate can be trusted, too
+        monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+        client_context()
+
+
+def test_a_key_log_on_a_full_disk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenSSL says no more of a write to it that failed than this."""
+    failure = ssl_error("SYSTEM_LIB")
+    assert str(name_tls_error(failure)) == "TLS with the server failed: system lib"
+    monkeypatch.setenv("SSLKEYLOGFILE", "/dev/full")
+    assert "SSLKEYLOGFILE cannot be written; is the disk full?" in str(name_tls_error(failure))
 
 
 def server_named(san: bool) -> tuple[ssl.SSLContext, bytes]:
