@@ -13,11 +13,11 @@ from typing import Any, ClassVar, Final, Literal, Self, get_args
 
 import orjson
 
-from ..arguments import json_kind, json_shown
+from ..arguments import check_number, json_kind, json_shown
 from .apns import INTERRUPTION_LEVELS, InterruptionLevel
 from .json_values import json_problem
 from .push_model import PushModel
-from .times import expiration_problem, lifetime_seconds, unix_seconds
+from .times import expiration_problem, lifetime_seconds, unit_problem, unix_seconds
 from .warned import warn_once
 
 ExpoPriority = Literal["default", "normal", "high"]
@@ -302,3 +302,44 @@ _CHECKS: Final[dict[str, Callable[[str, Any], None]]] = {
     "relevanceScore": _check_score,
     "vibrate": _check_vibrate,
 }
+
+Source = ExpoMessage | Mapping[str, Any]
+
+
+def message_of(source: Source) -> ExpoMessage:
+    """The message, made of a mapping if it is one. Raises ValueError for a wrong one."""
+    return source if isinstance(source, ExpoMessage) else ExpoMessage.from_dict(source)
+
+
+def only_recipient(message: ExpoMessage) -> str:
+    """The only token in `to`. Raises ValueError for none or several."""
+    recipients = message.recipients
+    if len(recipients) != 1:
+        raise ValueError(
+            f"to must hold one token here, it holds {len(recipients)}: pass the token separately"
+        )
+    return recipients[0]
+
+
+def own_data(message: ExpoMessage) -> dict[str, Any] | None:
+    """The app's own data, with the rich content where Expo's service puts it and a service extension looks for it."""
+    if message.richContent is None:
+        return None if message.data is None else dict(message.data)
+    return {**(message.data or {}), "_richContent": dict(message.richContent)}
+
+
+def given_now(now: float | None, name: str) -> float:
+    """`now`, which a message with the field `name` needs. Raises ValueError without it, or for another unit."""
+    if now is None:
+        raise ValueError(f"a message with {name} needs now, the time in UNIX seconds")
+    check_number("now", now, error=ValueError)
+    if problem := unit_problem(now):
+        raise ValueError(f"now {problem}")
+    return now
+
+
+def add_present(target: dict[str, Any], **fields: Any) -> None:
+    """Add the fields that are not None."""
+    for name, value in fields.items():
+        if value is not None:
+            target[name] = value

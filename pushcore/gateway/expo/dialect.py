@@ -16,7 +16,8 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from ...models.apns import Notification
-from ...models.expo import AndroidForm, message_fields, quick_notification, to_notification
+from ...models.expo import AndroidForm, message_fields, to_notification
+from ...models.expo_apns import quick_notification
 from ...models.expo_message import ExpoMessage
 from ...models.fcm import Message
 from ...models.tokens import TokenKind, recognise

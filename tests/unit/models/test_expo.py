@@ -1,4 +1,4 @@
-"""Expo's messages against the two payload listings of Expo's page, field by field, for APNs, FCM v1 and legacy."""
+"""Expo's messages for both providers: fields, times, recipients, and what is wrong with a message."""
 
 from __future__ import annotations
 
@@ -7,20 +7,15 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 
-from pushcore.fcm.request import FcmRequestBuilder, LegacyRequestBuilder
-from pushcore.http2.exchange import Exchange
+from pushcore.fcm.request import FcmRequestBuilder
 from pushcore.models import warned
 from pushcore.models.apns import Notification
 from pushcore.models.expo import (
-    NO_IMAGE,
     ExpoMessage,
     apns_payload,
     fcm_data,
     message_fields,
-    quick_notification,
     to_legacy,
     to_message,
     to_notification,
@@ -29,209 +24,9 @@ from pushcore.models.expo import (
 from pushcore.models.fcm import FcmNotification, LegacyMessage, Message
 from pushcore.requests import build_one
 from pushcore.results import Result, Verdict
+from tests.unit.models.expo_listing import APNS, FCM, FID, FULL, sent
 
-FID = "dPx6Y0k3Qm2Vb1N9zW8aLk"
-FCM = f"{FID}:APA91b" + "x" * 134
-APNS = "ab" * 32
 NOW = 1_700_000_000.0
-OWN = {"screen": "chat", "ids": [1, 2], "nested": {"ok": True}}
-
-FULL = {
-    "title": "Title",
-    "subtitle": "Subtitle",
-    "body": "Body",
-    "data": OWN,
-    "badge": 3,
-    "sound": "default",
-    "categoryId": "category",
-    "channelId": "channel",
-    "icon": "icon",
-    "link": "https://example.com",
-    "collapse_key": "collapse",
-    "priority": "high",
-    "threadId": "thread",
-    "launchImage": "launch.png",
-}
-EXPERIENCE = "@yourExpoUsername/yourProjectSlug"
-
-# The page's listing for Android: where each field's value is found, in the legacy form and in FCM v1.
-ANDROID = {
-    "token": (FCM, "to", "message.token"),
-    "collapse_key": ("collapse", "collapse_key", "message.android.collapse_key"),
-    "priority": ("high", "priority", "message.android.priority"),
-    "data.experienceId": (EXPERIENCE, "data.experienceId", "message.data.experienceId"),
-    "data.title": ("Title", "data.title", "message.data.title"),
-    "data.message": ("Body", "data.message", "message.data.message"),
-    "data.channelId": ("channel", "data.channelId", "message.data.channelId"),
-    "data.categoryId": ("category", "data.categoryId", "message.data.categoryId"),
-    "data.icon": ("icon", "data.icon", "message.data.icon"),
-    "data.link": ("https://example.com", "data.link", "message.data.link"),
-    "data.body": (OWN, "data.body", "message.data.body"),
-}
-# What expo-notifications reads besides, which this message has.
-ALSO_READ = {"subtitle": "Subtitle", "badge": "3"}
-
-# The page's listing for iOS.
-IOS = {
-    "aps.alert.title": "Title",
-    "aps.alert.subtitle": "Subtitle",
-    "aps.alert.body": "Body",
-    "aps.alert.launch-image": "launch.png",
-    "aps.category": "category",
-    "aps.badge": 3,
-    "aps.sound": "default",
-    "aps.thread-id": "thread",
-    "body": OWN,
-    "experienceId": EXPERIENCE,
-}
-
-
-def take(source: dict[str, Any], path: str) -> Any:
-    """Remove and return the value at `path`; objects that become empty are removed too."""
-    key, _, subpath = path.partition(".")
-    if not subpath:
-        return source.pop(key)
-    value = take(source[key], subpath)
-    if source[key] == {}:
-        del source[key]
-    return value
-
-
-def sent(push: Any) -> Any:
-    """The JSON that goes to FCM."""
-    builder = LegacyRequestBuilder("x") if isinstance(push, LegacyMessage) else FcmRequestBuilder("x", "p")
-    exchange = build_one(builder, push, lambda ended: None, 1.0)
-    assert isinstance(exchange, Exchange), exchange
-    return orjson.loads(exchange.body)
-
-
-def test_the_android_listing_in_the_legacy_form() -> None:
-    message = sent(to_legacy(FULL, FCM, experience_id=EXPERIENCE))
-    for value, path, _ in ANDROID.values():
-        assert take(message, path) == value
-    assert message == {"data": ALSO_READ}
-
-
-def test_the_android_listing_in_v1() -> None:
-    message = sent(to_message(FULL, FCM, android="data", experience_id=EXPERIENCE))
-    for name, (value, _, path) in ANDROID.items():
-        actual = take(message, path)
-        if name == "priority":
-            assert actual == "HIGH"
-        elif name == "data.body":
-            assert isinstance(actual, str)
-            assert orjson.loads(actual) == value
-        else:
-            assert actual == value
-    assert message == {"message": {"data": ALSO_READ}}
-
-
-def test_the_ios_listing() -> None:
-    push = to_notification(FULL, APNS, experience_id=EXPERIENCE)
-    assert isinstance(push.payload, dict)
-    for path, value in IOS.items():
-        assert take(push.payload, path) == value
-    assert push.payload == {}
-    assert (push.token, push.push_type, push.priority, push.collapse_id) == (APNS, "alert", 10, "collapse")
-
-
-def test_a_data_message_has_no_notification_at_all() -> None:
-    push = to_message(FULL, FCM, android="data")
-    assert push.notification is None
-    assert set(sent(push)["message"]) == {"token", "data", "android"}
-    assert all(isinstance(value, str) for value in sent(push)["message"]["data"].values())
-    assert "notification" not in sent(to_legacy(FULL, FCM))
-
-
-def test_by_default_android_gets_a_notification_with_the_data_of_the_listing() -> None:
-    message = {
-        **FULL,
-        "sound": "bell.wav",
-        "tag": "t",
-        "color": "#00ff7f",
-        "vibrate": [0, 250],
-        "autoDismiss": False,
-        "richContent": {"image": "https://e.com/i.png"},
-    }
-    fcm_message = sent(to_message(message, FCM))["message"]
-    assert fcm_message["notification"] == {"title": "Title", "body": "Body", "image": "https://e.com/i.png"}
-    assert fcm_message["android"] == {
-        "collapse_key": "collapse",
-        "priority": "HIGH",
-        "notification": {
-            "icon": "icon",
-            "color": "#00ff7f",
-            "sound": "bell.wav",
-            "tag": "t",
-            "channel_id": "channel",
-            "sticky": True,
-            "vibrate_timings": ["0s", "0.25s"],
-            "notification_count": 3,
-        },
-    }
-    assert (
-        fcm_message["data"]
-        == sent(to_message(message, FCM, android="data"))["message"]["data"]
-        == fcm_data(message)
-    )
-
-
-@pytest.mark.parametrize(
-    ("fields", "android"),
-    [
-        ({"sound": "default"}, {"notification": {"sound": "default"}}),
-        ({"sound": {"name": "bell.wav", "critical": True}}, {"notification": {"sound": "bell.wav"}}),
-        ({"vibrate": True}, {"notification": {"default_vibrate_timings": True}}),
-        ({"vibrate": False, "badge": 0, "autoDismiss": True, "sticky": True}, None),
-        ({"tag": "t", "ttl": 60}, {"ttl": "60s", "notification": {"tag": "t"}}),
-        ({"subtitle": "S", "link": "https://e.com", "categoryId": "c"}, None),
-    ],
-)
-def test_fields_beside_the_texts_become_androids(
-    fields: dict[str, Any], android: dict[str, Any] | None
-) -> None:
-    message = sent(to_message({"body": "B", **fields}, FCM))["message"]
-    assert (message["notification"], message.get("android")) == ({"body": "B"}, android)
-
-
-def test_a_message_with_neither_title_nor_body_is_data_alone() -> None:
-    for fields in ({"data": {"a": 1}}, {"_contentAvailable": True}, {"channelId": "c"}, {"subtitle": "S"}):
-        assert set(sent(to_message(fields, FCM))["message"]) <= {"token", "data"}
-
-
-def test_the_legacy_api_can_have_a_notification_as_well() -> None:
-    message = sent(to_legacy({**FULL, "tag": "t"}, FCM, android="notification"))
-    assert message["notification"] == {
-        "title": "Title",
-        "body": "Body",
-        "sound": "default",
-        "icon": "icon",
-        "tag": "t",
-        "android_channel_id": "channel",
-    }
-    assert message["data"] == fcm_data({**FULL, "tag": "t"}, legacy=True)
-    assert to_push(FULL, FCM, legacy=True, android="notification") == to_legacy(
-        FULL, FCM, android="notification"
-    )
-    assert to_push(FULL, FCM, android="data") == to_message(FULL, FCM, android="data")
-
-
-def test_another_form_than_the_two() -> None:
-    wrong: Any = "both"
-    for make in (to_message, to_legacy, to_push):
-        with pytest.raises(ValueError, match="android must be one of notification, data, not 'both'"):
-            make(FULL, FCM, android=wrong)
-
-
-def test_an_image_that_android_does_not_show_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    message = {"title": "T", "richContent": {"image": "https://e.com/i.png"}}
-    warned.forget()
-    to_message(message, FCM)
-    assert caplog.messages == []
-    for _ in range(3):
-        to_message(message, FCM, android="data")
-        to_legacy(message, FCM)
-    assert caplog.messages == [NO_IMAGE]
 
 
 def test_experience_and_scope_are_optional() -> None:
@@ -318,13 +113,6 @@ def test_rich_content_stands_where_a_service_extension_looks() -> None:
     assert apns_payload(message) == {"aps": {"alert": {"title": "T"}, "mutable-content": 1}, "body": body}
     assert orjson.loads(fcm_data(message)["body"]) == body
     assert message["data"] == {"a": 1}
-
-
-def test_a_silent_message_is_a_background_push() -> None:
-    push = to_notification({"_contentAvailable": True, "data": {"a": 1}, "priority": "high"}, APNS)
-    assert (push.push_type, push.priority) == ("background", None)
-    assert push.payload == {"aps": {"content-available": 1}, "body": {"a": 1}}
-    assert to_notification({"_contentAvailable": True, "title": "T"}, APNS).push_type == "alert"
 
 
 @pytest.mark.parametrize(
@@ -533,66 +321,3 @@ def test_a_mistyped_token_is_found_before_sending(form: str) -> None:
     result = build_one(requests, push, lambda exchange: None, 0.0)
     assert isinstance(result, Result)
     assert result.verdict is Verdict.INVALID
-
-
-COMMON: dict[str, st.SearchStrategy[Any]] = {
-    "title": st.text() | st.none(),
-    "body": st.text(),
-    "data": st.dictionaries(st.text(), st.text() | st.integers(0, 9) | st.none()) | st.just([]),
-    "sound": st.just("default") | st.just({"name": "x"}) | st.just(5),
-    "badge": st.integers(-1, 9) | st.booleans() | st.none(),
-    "priority": st.sampled_from(["default", "normal", "high", "urgent", None, []]),
-    "channelId": st.text() | st.integers(0, 1),
-}
-RARE: dict[str, st.SearchStrategy[Any]] = {
-    "ttl": st.just(60),
-    "subtitle": st.text(),
-    "contentAvailable": st.booleans(),
-    "future": st.none(),
-}
-
-
-@given(st.fixed_dictionaries({}, optional=COMMON) | st.fixed_dictionaries({}, optional=COMMON | RARE))
-@example(
-    {
-        "title": "T",
-        "body": "B",
-        "data": {"a": 1},
-        "sound": "x",
-        "badge": 0,
-        "priority": "high",
-        "channelId": "c",
-    }
-)
-def test_the_quick_way_makes_the_same_or_nothing(source: dict[str, Any]) -> None:
-    quick = quick_notification(source, "aa", "topic")
-    common = (
-        COMMON.keys() >= source.keys()
-        and None not in source.values()
-        and type(source.get("sound")) is not dict
-    )
-    try:
-        usual = to_notification(source, "aa", topic="topic", now=1_800_000_000)
-    except ValueError:
-        assert quick is None
-    else:
-        assert quick == (usual if common else None)
-
-
-@pytest.mark.parametrize("source", [None, 5, "text", [], ()])
-def test_the_quick_way_takes_objects_alone(source: object) -> None:
-    assert quick_notification(source, "aa", None) is None
-
-
-@pytest.mark.parametrize(
-    ("times", "name"),
-    [({"ttl": 2_419_201}, "ttl"), ({"expiration": 1_790_000_000 + 2_419_201}, "expiration")],
-)
-def test_a_lifetime_of_more_than_fcms_four_weeks_is_a_warning(
-    times: dict[str, Any], name: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    for _ in range(3):
-        push = to_message({"title": "T", **times}, FCM, now=1_790_000_000)
-        assert sent(push)["message"]["android"]["ttl"] == "2419200s"
-    (text,) = caplog.messages
-    assert text.startswith(f"the {name} of a message is more than four weeks from now")
