@@ -369,7 +369,12 @@ def _doubts(push: Notification) -> Iterator[str]:
     if type(payload) is bytes and type(push) is Notification:
         with suppress(orjson.JSONDecodeError):
             content = orjson.loads(payload)
-            yield from mistyped_parts(content) if type(content) is dict else ()
+            if type(content) is dict:
+                yield from mistyped_parts(content)
+                yield from idle_parts(content, push.push_type)
+    elif isinstance(payload, Aps):
+        if INVISIBLE in idle_parts(payload.to_dict(), push.push_type):
+            yield INVISIBLE
     elif type(payload) is dict:
         yield from mistyped_parts(payload)
         yield from idle_parts(payload, push.push_type)

@@ -136,7 +136,7 @@ class Notification(PushModel):
             as the only push of `client.send` is, or shared by its pushes; of other bytes only the first and the last character are checked.
         topic: replaces the client's topic; write it in full, with its suffix.
         push_type: a key of `PUSH_TYPES`, or a `PushType` that is not in it yet. None for the one that follows from
-            the payload, see `push_type_of`, otherwise "alert".
+            the payload, see `push_type_of`, otherwise "alert"; it is "alert" for bytes, which are not read here.
         priority: 1, 5 or 10; None for the push type's default.
         expiration: until when APNs may store it, in UNIX seconds or as an aware datetime, 0 for a single
             attempt; a timedelta counts from the moment that the client takes the push; None leaves it to APNs.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from ..arguments import json_kind, json_shown
+from ..arguments import json_kind, json_shown, shown
 from .apns import EVENTS, INTERRUPTION_LEVELS, NEEDED, PUSH_TYPES
 from .times import moment_problem
 
@@ -46,6 +46,13 @@ _OF_SOUND: Final = {"name": _STRING, "volume": _NUMBER}
 _ONES: Final = ("content-available", "mutable-content", "input-push-token")
 """The flags that are the number 1."""
 
+_PUNCTUATION: Final = {ord(character): None for character in "-_"}
+_SPELT: Final = {
+    key.replace("-", ""): key
+    for key in (*_OF_APS, *_ONES, *MOMENTS, "interruption-level", "content-changed", "event")
+}
+"""The keys of `aps` by their spelling without dashes: others are written in snake_case or camelCase by mistake."""
+
 INVISIBLE: Final = "no part of it is visible"
 _RELOADING: Final = ("widgets", "controls")
 
@@ -69,6 +76,10 @@ def mistyped_parts(payload: Mapping[str, Any]) -> list[str]:
 
 
 def _mistyped_parts(aps: Mapping[str, Any]) -> Iterator[str]:
+    for key in aps:
+        name = _SPELT.get(key.translate(_PUNCTUATION).lower(), key) if isinstance(key, str) else key
+        if name != key:
+            yield f"{shown(key)} is no key of aps and has no effect; expected {name}"
     yield from _of_wrong_types(aps, _OF_APS, "")
     for name, types in (("alert", _OF_ALERT), ("sound", _OF_SOUND)):
         if isinstance(aps.get(name), Mapping):
@@ -99,9 +110,7 @@ def idle_parts(payload: Mapping[str, Any], push_type: object) -> list[str]:
     aps = payload.get("aps")
     if not isinstance(push_type, str) or push_type not in PUSH_TYPES:
         return []
-    if not isinstance(aps, Mapping):
-        return [INVISIBLE] if push_type == "alert" else []
-    return list(_idle_parts(aps, push_type))
+    return list(_idle_parts(aps if isinstance(aps, Mapping) else {}, push_type))
 
 
 def _idle_parts(aps: Mapping[str, Any], push_type: str) -> Iterator[str]:

@@ -71,7 +71,9 @@ def moment_problem(value: Any) -> str:
     if type(value) is int or (isinstance(value, float) and 1 < value < EARLIEST):
         return _premature(value) if 1 < value < EARLIEST else unit_problem(value)
     if isinstance(value, float) and math.isfinite(value):
-        return unit_problem(value) or "is not whole: it takes UNIX seconds"
+        return (
+            unit_problem(value) or "is written with a decimal point: it takes UNIX seconds as a whole number"
+        )
     if isinstance(value, datetime):
         return "is a datetime, which a dict cannot have here: it takes UNIX seconds"
     return f"is not a number but {json_kind(value)}: it takes UNIX seconds"

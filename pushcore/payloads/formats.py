@@ -11,6 +11,7 @@ from ..models.apns import ApnsPushType, PushType
 from ..models.expo import AndroidForm, ExpoMessage
 from ..models.fcm import Message
 from .devices import APNS, FCM, NAMES
+from .foreign import foreign_format
 from .json_template import read_object
 from .legacy import from_listing, is_legacy, is_listing, refuse_legacy
 from .payload import ApnsPayload, ExpoPayload, FcmPayload, Payload
@@ -151,6 +152,9 @@ class PayloadFiles:
             return FCM
         if content and fcm and (not expo or any(key in content for key in _EXPO_TEXTS)):
             return EXPO
+        foreign = foreign_format(content) if expo else ""
+        if foreign:
+            raise BadInput(f"{name} {foreign}")
         if apns_only and (expo or not content):
             return APNS  # for example a VoIP push, which needs no "aps"
         if expo:

@@ -257,7 +257,8 @@ def json_object(data: bytes, name: str) -> dict[str, Any]:
             raise BadInput(f"{name} is {NOT_UTF8}") from None
         raise BadInput(f"{name} is not JSON ({printable(str(error))}); expected {_EXPECTED}") from None
     if not isinstance(content, dict):
-        raise BadInput(f"{name} is not a JSON object; expected {_EXPECTED}")
+        hint = ": one message, the rows are the recipients" if isinstance(content, list) else ""
+        raise BadInput(f"{name} is not a JSON object; expected {_EXPECTED}{hint}")
     return content
 
 

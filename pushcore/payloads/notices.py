@@ -14,6 +14,7 @@ from ..models.expo import NO_IMAGE, AndroidForm
 from ..models.fcm import camel
 from ..models.fcm_values import MAX_TTL
 from .devices import APNS, FCM
+from .foreign import targets_in
 
 _PLACEHOLDER: Final = "{{"
 _ON: Final = {APNS: "on iOS", FCM: "on Android"}
@@ -49,9 +50,16 @@ def apns_notices(name: str, payload: dict[str, Any], push_type: str | PushType) 
     aps = payload.get("aps")
     if isinstance(aps, dict) and _PLACEHOLDER in str(aps.get("event")):
         payload = {**payload, "aps": {**aps, "event": "end"}}  # the event with the fewest requirements
+    targets = [
+        f"every device gets the {key} beside aps; the rows are the targets" for key in targets_in(payload)
+    ]
     return [
         f"{name}: {notice}"
-        for notice in (*mistyped_parts(without_placeholders(payload)), *idle_parts(payload, push_type))
+        for notice in (
+            *mistyped_parts(without_placeholders(payload)),
+            *idle_parts(payload, push_type),
+            *targets,
+        )
     ]
 
 
@@ -101,6 +109,7 @@ def _invisible(name: str, message: dict[str, Any]) -> list[str]:
         or any(is_set(data.get(key)) for data in data_parts for key in ("title", "message"))
         or shown_parts(aps)
         or is_set(aps.get("content-available"))
+        or is_set(aps.get("event"))  # of a Live Activity
         or object_at(message, "webpush", "notification")
         or {"background_sync", "backgroundSync"} & v2.keys()
     ):

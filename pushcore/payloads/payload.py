@@ -7,6 +7,7 @@ the operator before anything is sent.
 from __future__ import annotations
 
 import re
+import time
 from typing import Any, Final
 
 import orjson
@@ -145,9 +146,9 @@ class ExpoPayload:
             return
         try:
             if platform == APNS:
-                self.apns_forms.alone((), 0.0)
+                self.apns_forms.alone((), time.time())
             else:
-                _check(self.fcm_forms.alone((), 0.0).fields, self.name)
+                _check(self.fcm_forms.alone((), time.time()).fields, self.name)
         except BadRow as error:
             raise BadInput(f"{self.name}: {error}") from None
 

@@ -14,7 +14,7 @@ from ...audience.shards import MAX_PROCESSES
 from ...payloads.duplicates import TokenSample
 from ..options import credential_options, push_options, results_raw_option, sending_options
 from ..profiles import settings_options
-from ..report.notices import say
+from ..report.notices import say, showing_warnings
 from ..report.output import refuse_same_file
 from ..report.results_file import ResultsFile
 from ..run.client_options import ClientOptions
@@ -132,8 +132,8 @@ def send(
 
 def _try_all(sender: ClientOptions, audience: str, results: str | None, *, raw: bool, unique: bool) -> int:
     clients = sender.clients()
-    template = sender.template(clients)
-    with Audience(audience) as source:
+    with showing_warnings(), Audience(audience) as source:
+        template = sender.template(clients)
         if results is not None:
             if source.same_file(results):
                 raise BadInput(f"{results} is the audience; expected another file for the results")

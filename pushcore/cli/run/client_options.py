@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Collection
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -21,9 +22,9 @@ from ...http2.proxy import ENVIRONMENT, Proxy
 from ...http2.streams import KEEPALIVE, KeepAlive
 from ...http2.tls import ApnsCertificate
 from ...key_material import password_in
-from ...models.apns import ApnsPriority, ApnsPushType, Notification, PushType
+from ...models.apns import ApnsPriority, ApnsPushType, PushType
 from ...models.expo import AndroidForm
-from ...payloads.apns_rows import RowDefaults
+from ...payloads.apns_rows import ApnsRow, RowDefaults
 from ...payloads.devices import APNS, FCM
 from ...payloads.formats import AUTO, PayloadFiles
 from ...payloads.template import Template
@@ -269,13 +270,9 @@ class ClientOptions:
             keepalive=self.keepalive,
         )
         # An option that is wrong would be wrong for every row, so it is checked with a push that is not sent.
-        probe = Notification(
-            "00",
-            b"{}",
-            push_type=self.push_type or "alert",
-            priority=self.priority,
-            expiration=self.expiration,
-            collapse_id=self.collapse_id,
+        probe = ApnsRow(
+            *(0, "00", b"{}", None, self.push_type or "alert"),
+            *(self.priority, self.expiration, self.collapse_id, str(uuid.UUID(int=0))),
         )
         exchange = build_one(dispatcher_of(client).requests, probe, lambda exchange: None, 0.0)
         if isinstance(exchange, Result):

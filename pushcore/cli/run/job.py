@@ -17,7 +17,7 @@ from ...engine.collector import relax_collector
 from ...errors import JournalError
 from ...payloads.duplicates import Duplicates, TokenSample, duplicate_lines, find_duplicates
 from ...payloads.rows import invisible_lines
-from ..report.notices import say
+from ..report.notices import say, showing_warnings
 from ..report.outcomes import CSV, outcomes_of, write
 from ..report.output import open_output, open_unchanged, refuse_same_file
 from ..report.results_file import HEADER, ResultCounter, ResultsFile, ResultSink
@@ -56,7 +56,8 @@ class Job:
         """
         clients = self.sender.clients()
         prefix = None if self.plan is None else self.plan.id_prefix
-        template = self.sender.template(clients, prefix)
+        with showing_warnings():
+            template = self.sender.template(clients, prefix)
         with Audience(self.audience) as source:
             run_plan = RunPlan(
                 clients=clients,

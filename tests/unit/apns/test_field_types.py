@@ -287,7 +287,7 @@ def test_the_form_of_a_token_is_named(token: str, form: str) -> None:
 
 def test_no_token_at_all() -> None:
     assert "2 to 512" in detail_of(Notification("", PAYLOAD))
-    assert detail_of(Notification("zz", PAYLOAD)) == "the device token is not hexadecimal"
+    assert detail_of(Notification("zz", PAYLOAD)) == "the device token is not hexadecimal: it has 'z' in it"
 
 
 @pytest.mark.parametrize("form", [dict, orjson.dumps])
@@ -349,8 +349,28 @@ def test_the_payload_of_a_file_is_warned_of_when_the_file_is_read_alone(
     content = b'{"aps":{"alert":"T","badge":"1"}}'
     push = ApnsRow(1, TOKEN, content, None, "alert", None, None, None, ID)
     assert isinstance(build(push), Exchange)
-    assert isinstance(build(Notification(TOKEN, b"{}")), Exchange)
+    assert isinstance(build(Notification(TOKEN, b'{"aps":{"alert":"T"}}')), Exchange)
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    ("payload", "push_type", "words"),
+    [
+        (b'{"aps":{"event":"end","timestamp":1}}', None, "its event belongs to a Live Activity"),
+        (b'{"aps":{"content-available":1}}', None, "content-available alone has no effect"),
+        (b"{}", "alert", "no part of it is visible"),
+        (Aps(), None, "no part of it is visible"),
+        ({}, "background", "has no effect without content-available"),
+        ({"data": 1}, "liveactivity", "has no effect without an event"),
+        ({"aps": "Hi"}, "voip", "aps must be an object, not a string"),
+    ],
+)
+def test_a_payload_that_does_nothing_is_warned_of_whatever_its_form(
+    payload: Any, push_type: Any, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    forget()
+    assert isinstance(build(Notification(TOKEN, payload, push_type=push_type)), Exchange)
+    assert [words in message for message in caplog.messages] == [True]
 
 
 def test_a_uuid_is_a_collapse_id() -> None:

@@ -119,7 +119,9 @@ def test_payloads_without_aps_and_push_types_that_we_do_not_know() -> None:
 def test_times(name: str) -> None:
     assert moments_problem({"aps": {**UPDATE, name: NOW}}) == ""
     assert moments_problem({"aps": {**UPDATE, name: NOW * 1000}}).startswith(f"{name} is in milliseconds")
-    assert moments_problem({"aps": {**UPDATE, name: float(NOW)}}).startswith(f"{name} is not whole")
+    assert moments_problem({"aps": {**UPDATE, name: float(NOW)}}).startswith(
+        f"{name} is written with a decimal point"
+    )
     assert moments_problem({"aps": None}) == moments_problem({}) == ""
 
 
@@ -181,3 +183,9 @@ def test_values_of_the_right_types(aps: dict[str, Any]) -> None:
     assert mistyped_parts({"aps": aps}) == []
     assert mistyped_parts({}) == []
     assert mistyped_parts({"aps": "x"}) == ["aps must be an object, not a string"]
+
+
+@pytest.mark.parametrize("key", ["content_available", "contentAvailable", "Content-Available"])
+def test_a_key_in_another_spelling_has_no_effect(key: str) -> None:
+    said = f"'{key}' is no key of aps and has no effect; expected content-available"
+    assert mistyped_parts({"aps": {"alert": "x", key: 1}}) == [said]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import orjson
 import pytest
 
 from pushcore.audience.problems import BadInput, BadRow
+from pushcore.models.warned import forget
 from pushcore.payloads.formats import PayloadFiles
 from pushcore.payloads.payload import ApnsPayload, ExpoPayload, FcmPayload, Payload
 
@@ -241,7 +243,11 @@ def test_a_payload_without_effect_has_a_warning(
 @pytest.mark.parametrize("score", ["1", "{{score}}"])
 @pytest.mark.parametrize(
     ("value", "words"),
-    [(NOW * 1000, "is in milliseconds"), (float(NOW), "is not whole"), (str(NOW), "is not a number")],
+    [
+        (NOW * 1000, "is in milliseconds"),
+        (float(NOW), "is written with a decimal point"),
+        (str(NOW), "is not a number"),
+    ],
 )
 def test_invalid_times_in_a_file(tmp_path: Path, value: Any, words: str, score: str) -> None:
     aps = {**ACTIVITY, "timestamp": value, "content-state": {"score": score}}
@@ -297,3 +303,13 @@ def test_placeholders_in_a_message_of_expos() -> None:
         fcm_message(payload, columns, ["-1", "x"])
     with pytest.raises(BadRow, match="'badge': 'x' is not a whole number"):
         fcm_message(payload, columns, ["x", "x"])
+
+
+def test_an_expiration_of_expos_within_four_weeks_is_not_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    forget()
+    load(tmp_path, {"title": "x", "expiration": int(time.time()) + 3600}, *BOTH)
+    assert caplog.messages == []
+    load(tmp_path, {"title": "x", "ttl": 3_600_000}, *BOTH)
+    assert "more than four weeks" in caplog.text

@@ -149,3 +149,13 @@ def test_values_of_a_wrong_type_and_none_with_placeholders() -> None:
     for headers in ({}, {"apns-push-type": "alert"}):
         message = {"notification": {"title": "T"}, "apns": {"headers": headers, "payload": {"aps": aps}}}
         assert fcm_notices("p", message) == [f"p: apns.payload: {problem}" for problem in problems]
+
+
+def test_a_live_activity_through_fcm_is_visible() -> None:
+    aps = {"event": "update", "timestamp": 1_800_000_000, "content-state": {"a": 1}}
+    apns = {
+        "live_activity_token": "ab",
+        "headers": {"apns-push-type": "liveactivity"},
+        "payload": {"aps": aps},
+    }
+    assert fcm_notices("p", {"apns": apns}) == []
