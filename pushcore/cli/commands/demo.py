@@ -92,7 +92,9 @@ def _run(devices: int, place: Path, keep: bool) -> int:
     _show(Counter(kind.name for kind in expected), right)
     wrong = devices - right.total()
     if wrong:
-        click.echo(f"pushcore: {wrong:,} rows have an unexpected result", err=True)
+        click.echo(
+            f"pushcore: {wrong:,} rows have an unexpected result; --keep DIR keeps the results", err=True
+        )
         return INCOMPLETE
     rate = devices / seconds if seconds else 0.0
     parts = Counter(kind.platform for kind in expected)

@@ -109,8 +109,6 @@ class CampaignRun:
         Raises:
             BadInput: the options cannot work; nothing was sent.
         """
-        if self._parent is None:
-            warn(self._sending, self._clients, quiet=self._quiet)
         problem: str | None = None
         # A KeyboardInterrupt during a callback of the garbage collector, or while the loop starts, would be lost.
         handlers = {number: signal.signal(number, self._keep_signal) for number in drain_signals()}

@@ -67,7 +67,7 @@ def kinds() -> tuple[DemoDevice, ...]:
             APNS,
             "INVALID",
             "",
-            "the device token is not hexadecimal",
+            "the device token is not hexadecimal: it has '.' in it",
             lambda number, run: f"{_apns(number, run)[:-1]}.",
             "iOS",
         ),

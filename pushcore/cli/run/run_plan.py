@@ -15,7 +15,7 @@ from ...payloads.duplicates import Duplicates, TokenSample
 from ...payloads.rows import Rows
 from ...payloads.template import Template
 from ..report.results_file import ResultSink
-from .campaign import CampaignRun, Supervisor
+from .campaign import CampaignRun, Supervisor, warn
 from .client_options import Clients
 from .exit_report import ExitReport
 from .journals import JournalPlan
@@ -65,6 +65,8 @@ class RunPlan:
         )
         journal = None if journals is None else journals.open(number, source, self.audience)
         try:
+            if parent is None:
+                warn(self.sending, self.clients, quiet=self.quiet)
             ready()
             return CampaignRun(
                 self.clients,

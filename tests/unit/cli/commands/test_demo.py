@@ -105,7 +105,7 @@ def test_a_row_that_did_not_come_back_is_marked_and_counted(sending: Sending, ru
     assert status == 1
     (marked,) = [line for line in out.splitlines() if line.endswith("<--")]
     assert marked.startswith(sending.planted[6].name)
-    assert error.endswith("pushcore: 1 rows have an unexpected result\n")
+    assert error.endswith("pushcore: 1 rows have an unexpected result; --keep DIR keeps the results\n")
 
 
 def test_a_run_that_did_not_end_well_is_not_compared(sending: Sending, run: Run) -> None:
