@@ -307,7 +307,7 @@ def _without_random(text: str) -> str:
 
 
 def split_address(url: object) -> SplitResult | None:
-    """The parts of a URL; None where it is no string, its host cannot be read, or its port is not 1 to 65535.
+    """The parts of a URL; None where it is no string, its host cannot be read or is no name, or its port is not 1 to 65535.
 
     No exception is left behind: those of `urlsplit` quote what stands where a port should, which may be a password.
     """
@@ -315,7 +315,7 @@ def split_address(url: object) -> SplitResult | None:
         return None
     try:
         parts = urlsplit(url)
-        _ = parts.hostname
+        (parts.hostname or "").encode("idna")  # as the resolver does: labels of 1 to 63 characters
         valid = parts.port != 0
     except ValueError:
         return None

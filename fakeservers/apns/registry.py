@@ -237,8 +237,12 @@ def _fields(value: Any, where: str, *known: str) -> dict[str, Any]:
     """`value` as a dict whose keys are among `known`; without `known` any keys are allowed."""
     _expect(isinstance(value, dict), f"{where} is not an object")
     unknown = sorted(value.keys() - set(known)) if known else []
-    _expect(not unknown, f"unknown key {unknown[0]!r} in {where}" if unknown else "")
+    _expect(not unknown, f"unknown key {_shown(unknown[0])} in {where}" if unknown else "")
     return dict(value)
+
+
+def _shown(key: str) -> str:
+    return repr(key) if len(key) <= 20 else f"of {len(key)} characters"  # it may be a secret
 
 
 def _is_strings(value: Any) -> bool:

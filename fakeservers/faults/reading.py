@@ -17,7 +17,7 @@ Check = Callable[[Any], Any]
 
 T = TypeVar("T")
 MAX_SECONDS = 31_536_000.0
-_LONG_WORD = re.compile(r"\S{33,}")
+_LONG_WORD = re.compile(r"""[^\s"']{21,}""")
 MAX_TEXT = 65_536
 
 
@@ -121,7 +121,7 @@ def plain(value: Any) -> Any:
 def show(value: Any) -> str:
     """A value as a message shows it, shortened. A long word may be a key, and only its length is shown."""
     text = f'"{value}"' if isinstance(value, str) else str(value)
-    text = _LONG_WORD.sub(lambda match: f"({len(match[0])} characters)", text)
+    text = _LONG_WORD.sub(lambda match: f"{len(match[0])} characters", text)
     return text if len(text) <= 80 else text[:77] + "..."
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -28,6 +29,11 @@ from .origins import with_origins
 from .process.interrupts import raise_again
 from .statuses import BAD_INPUT, INCOMPLETE
 from .streams import standard_streams
+
+_REPEATING = re.compile("Got unexpected extra argument|No such command")
+"""How messages begin that repeat words of the command line that are neither options nor values."""
+_LONG = re.compile(r"[^\s'()]{20,}")
+"""A word that may be a part of a secret: too short to be recognised."""
 
 
 @click.group(
@@ -74,6 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx is not None else "pushcore"
         text = error.format_message()
+        if _REPEATING.match(text):
+            text = _LONG.sub(lambda match: f"{len(match[0])} characters", text)
         if error.ctx is not None:
             text = with_origins(text, error.ctx)
         return _complain(f"{text} (see {where} --help)", BAD_INPUT)

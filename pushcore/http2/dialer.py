@@ -357,6 +357,8 @@ class Dialer:
                 link = await race(order_addresses(infos, self._rng), self._open_address, Link.abort, seconds)
         except TimeoutError:
             raise ConnectError(f"no connection within {self._timeout:g} s") from None
+        except UnicodeError:  # of getaddrinfo; it is repeated nowhere, because a long name may be a secret
+            raise ConnectError("the name of the server or proxy is no host name") from None
         except OSError as failure:
             raise self._name_error(failure) from failure
         if link.connection.state is ConnectionState.CLOSED:  # since the race ended

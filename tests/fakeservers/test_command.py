@@ -354,6 +354,23 @@ def test_a_secret_as_a_host_is_not_repeated(tmp_path: Path, capsys: pytest.Captu
     assert message.startswith("fakeservers: cannot listen on (43 characters) port 0: ")
 
 
+@pytest.mark.parametrize("address", ["redis://me:pw@cache.example", "rediss://:pw@10.0.0.1", "me:pw@h"])
+def test_an_address_in_the_place_of_a_path_is_not_repeated(
+    address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["apns", "--certs", str(tmp_path), "--registry", address])
+    said = capsys.readouterr().err
+    assert f"argument --registry: {len(address)} characters that do not look like a path" in said
+    assert "pw" not in said
+
+
+def test_a_secret_in_a_registry_is_not_repeated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "registry.json").write_text(json.dumps({"x" * 30: 1}))
+    message = failure(capsys, "--certs", str(tmp_path), "--registry", str(tmp_path / "registry.json"))
+    assert "cannot be used: unknown key of 30 characters in " in message
+
+
 def test_a_secret_in_a_plan_is_not_repeated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     secret = base64.b64encode(bytes(range(7, 147))).decode()
     wrong: list[dict[str, Any]] = [

@@ -106,7 +106,8 @@ def test_a_password_is_in_no_message_and_in_no_exception_behind_it(reader: str, 
         ("", "an empty text"),
         (None, "None"),
         (b"https://h", "bytes"),
-        ("https://" + "a" * 100, "'https://" + "a" * 52 + "…'"),
+        ("https://" + "a" * 50 + "." + "b" * 50, "'https://" + "a" * 50 + ".b…'"),
+        ("https://" + "a" * 64, "'https://…'"),
     ],
 )
 def test_of_a_wrong_address_only_scheme_host_and_port_are_shown(value: object, words: str) -> None:
@@ -122,6 +123,8 @@ def test_of_a_wrong_address_only_scheme_host_and_port_are_shown(value: object, w
         "https://[::1",
         "https://h:x",
         "https://h:65536",
+        "https://" + "a" * 64,
+        "https://a..b",
         "https://h:0",
         "https://\u2100",
     ],

@@ -134,6 +134,13 @@ def test_a_long_text_in_the_place_of_a_number_is_not_repeated(place: Path) -> No
     )
 
 
+@pytest.mark.parametrize("words", [["demo", "--"], []])
+def test_a_long_word_in_the_place_of_nothing_is_not_repeated(words: list[str], place: Path) -> None:
+    assert "21 characters" in (said := run([*words, "CkOssYewBwEQvZPiHl_23"], {}))
+    assert "CkOss" not in said
+    assert "seven" in run([*words, "seven"], {})
+
+
 def said_with(name: str, parameter: str, source: str, value: str) -> str:
     """All that a command says when one of its values, out of one source, is `value`."""
     variables = {}

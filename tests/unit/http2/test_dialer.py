@@ -166,6 +166,14 @@ async def test_a_name_that_does_not_resolve(monkeypatch: pytest.MonkeyPatch, pro
         await dials.dialer.dial()
 
 
+async def test_a_name_that_is_no_host_name_is_not_repeated() -> None:
+    """`getaddrinfo` raises UnicodeError for a label of more than 63 characters: it left the requests waiting."""
+    context = ssl.create_default_context()
+    dialer = Dialer(host="secret" * 11, port=443, context=context, timeout=16.0, new_link=new_link)
+    with pytest.raises(ConnectError, match="the name of the server or proxy is no host name"):
+        await dialer.dial()
+
+
 async def test_it_gives_up_at_its_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     dials = Dials(monkeypatch, timeout=0.01)
 

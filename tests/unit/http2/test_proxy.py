@@ -45,6 +45,8 @@ def test_parse(url: str, shown: str) -> None:
         ("http://me:secret@host?query", "must look like"),
         ("http://me:secret@host#fragment", "must look like"),
         ("http://me:secret@ho st", "must look like"),
+        ("http://me:secret@a..b", "must look like"),
+        ("secret" * 11, "must look like"),
         ("http://me:secret@host\r\nX: y", "must look like"),
         ("http://me:secret@[::1", "must look like"),
         ("socks5://me:secret@host:1080", "only http and https proxies"),
