@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..arguments import check_choice, check_type
-from ..auth.clock import clock_advice
+from ..auth.clock import clock_advice, read_retry_after
 from ..auth.expiry import DAY, expiry_warning
 from ..auth.provider_token import HOLD, MAX_AGE, ApnsKey, Environment, TokenLease
 from ..errors import ConfigurationError, GoAway, HeaderListTooLarge, ResponseTooLarge, TransportError
@@ -373,6 +373,11 @@ class ApnsDispatcher(Dispatcher[Notification]):
             row = table.lookup(status, reason)
             if reason in DATED and self._key is not None:
                 detail = clock_advice(header_of(exchange.header_block, b"date"), self._now())
+        wait = None
+        if (
+            status == 429 or status >= 500
+        ):  # Apple documents no Retry-After, but a server in front of it may send one
+            wait = header_of(exchange.header_block, b"retry-after")
         return Result(
             push,
             row.verdict,
@@ -382,6 +387,7 @@ class ApnsDispatcher(Dispatcher[Notification]):
             find,
             reason,
             timestamp,
+            retry_after=None if wait is None else read_retry_after(wait, self._now()),
             detail=detail,
             row=row,
         )

@@ -9,7 +9,7 @@ every good token, and Apple blocks senders of bad tokens first. So the last resp
 * **Refusals.** Half of the last responses, `REFUSED_AT_LEAST` at least, blame key, certificate, topic or account. Half
   and not nearly all, because a wrong APNs key in Firebase refuses the iOS devices alone, and a wrong topic its rows.
 * **Suspects.** Four fifths of the last responses, `minimum` at least, blame the token as a wrong environment, topic or
-  project does, or are refusals. A wrong environment gives nothing else, so that 500 responses decide. A dirty audience
+  project does, or the message's parts that all have, or are refusals. A wrong environment gives nothing else, so that 500 responses decide. A dirty audience
   does not get there: that 400 of 500 are bad when 30 % are, each by itself, has a probability of 1e-117; with 60 % it
   is 1e-21, and a full window makes it less. Even when the 300 bad ones of 1 000 were sorted to the front, they are
   60 % when it is first decided. What does trip it is 800 bad tokens among 1 000 neighbours: a stop loses nothing, and
@@ -292,7 +292,7 @@ def blames_configuration(detail: object) -> bool:
 def _kind(result: Result) -> int | None:
     """The kind of a response; None if it says nothing about token or configuration."""
     verdict = result.verdict
-    if result.suspect:
+    if result.suspect or result.row.if_all is not None:
         return _SUSPECT
     if verdict is Verdict.MISCONFIGURED or blames_configuration(result.detail):
         return _REFUSED

@@ -33,8 +33,9 @@ PUSH_AT_FAULT: Final = Reason(
     "INVALID_ARGUMENT",
     INVALID,
     "Correct the message: Google accepts the token in a minimal message.",
+    if_all="Correct the apns, android or webpush part: Google accepts the tokens in a minimal message",
 )
-"""INVALID_ARGUMENT that blames the token, to which Google accepts another message."""
+"""INVALID_ARGUMENT that blames the token, to which Google accepts another message. The others of this shape end so, too."""
 
 
 class TokenConfirmation:

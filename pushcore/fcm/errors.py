@@ -13,7 +13,9 @@ from typing import Any, Final
 
 import orjson
 
-from ..auth.clock import read_date
+from ..auth.clock import MAX_WAIT as MAX_WAIT
+from ..auth.clock import SECONDS
+from ..auth.clock import read_retry_after as read_retry_after
 from ..reasons import (
     INVALID,
     MISCONFIGURED,
@@ -36,8 +38,6 @@ MAX_BODY: Final = 65_536
 """Bytes of an error's body that are read; Google's have some hundred."""
 MAX_DETAIL: Final = 400
 """Characters of the text that is made of a response for people to read."""
-MAX_WAIT: Final = 86_400.0
-"""Seconds of `retry_after` at most."""
 _MAX_WORD: Final = 100
 _MAX_DETAILS: Final = 32  # objects in `details`, and violations in one of them
 _MAX_CACHED: Final = 2048  # bytes of a body that is cached: most errors of a campaign have the same body
@@ -157,7 +157,6 @@ _THIRD_PARTY_TEXT: Final = "Auth error from APNS or Web Push Service"
 _CODE: Final = re.compile(r"[A-Z][A-Z_]*", re.ASCII)
 """A name of google.rpc.Code, such as NOT_FOUND."""
 _MESSAGE_NAME: Final = re.compile(r"projects/[^/]+/messages/[^/]+")
-_SECONDS: Final = re.compile(r"[0-9]{1,10}(\.[0-9]{1,9})?", re.ASCII)
 _HTML_WAIT: Final = re.compile(rb"try again in ([0-9]{1,6}) seconds", re.IGNORECASE)
 
 
@@ -196,15 +195,6 @@ def read_error(status: int, body: bytes, retry_after: str | None = None, now: fl
         if wait is not None:
             return replace(failure, retry_after=wait)
     return failure
-
-
-def read_retry_after(value: str, now: float) -> float | None:
-    """Seconds to wait by a Retry-After header (RFC 9110, section 10.2.3), from 0 to `MAX_WAIT`; None if unreadable."""
-    value = value.strip()
-    if _SECONDS.fullmatch(value):
-        return min(float(value), MAX_WAIT)
-    date = read_date(value)
-    return None if date is None else min(max(date - now, 0.0), MAX_WAIT)
 
 
 def message_name(body: bytes) -> str | None:
@@ -349,7 +339,7 @@ def _scan(details: object) -> _Details:
 
 
 def _delay(value: object) -> float | None:
-    if isinstance(value, str) and value.endswith("s") and _SECONDS.fullmatch(value[:-1]):
+    if isinstance(value, str) and value.endswith("s") and SECONDS.fullmatch(value[:-1]):
         return min(float(value[:-1]), MAX_WAIT)
     return None
 

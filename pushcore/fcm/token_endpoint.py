@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Callable
 from typing import Final
 
-from ..auth.clock import clock_advice
+from ..auth.clock import clock_advice, read_retry_after
 from ..auth.service_account import TokenResponse
 from ..http2.exchange import header_of
 from ..http2.headers import HeaderTemplate
@@ -16,7 +16,6 @@ from ..http2.protocol import Http2
 from ..http2.proxy import Proxy
 from ..http2.round_trip import round_trip
 from ..http2.streams import KEEPALIVE, KeepAlive, Limits
-from .errors import read_retry_after
 
 TIMEOUT: Final = 10.0
 """Seconds that a request for a token may take."""

@@ -211,6 +211,29 @@ def test_a_response_that_is_not_apples_is_named_as_such(
         )
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "value", "seconds"),
+    [
+        (429, b'{"reason":"TooManyRequests"}', "90", 90.0),
+        (503, b'{"reason":"ServiceUnavailable"}', "1.5", 1.5),
+        (503, PAGE, "7", 7.0),
+        (503, b'{"reason":"ServiceUnavailable"}', "soon", None),
+        (500, b'{"reason":"InternalServerError"}', "-1", None),
+        (413, b'{"reason":"PayloadTooLarge"}', "90", None),
+    ],
+)
+def test_a_time_to_wait_is_obeyed_though_apple_documents_none(
+    status: int, body: bytes, value: str, seconds: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Server(monkeypatch, lambda n: (status, {"retry-after": value}, body))
+
+    async def send() -> Result:
+        async with client_of() as client:
+            return await client.send(push())
+
+    assert run(send()).retry_after == seconds
+
+
 @pytest.mark.parametrize("reason", ["no_such_route", "unregistered", "<b>gone</b>"])
 @pytest.mark.parametrize("dated", [False, True])
 def test_a_410_with_another_reason_drops_a_token_only_with_apples_timestamp(

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from pushcore import FcmClient, Message, PushEngine, Result
-from pushcore.errors import ConfigurationError
+from pushcore.errors import BreakerOpen, ConfigurationError
 from pushcore.fcm.confirmation import MAX_WAITING, PUSH_AT_FAULT, RATE
 from pushcore.fcm.errors import DEAD_TOKEN, SUSPECT_TOKEN
 from pushcore.results import Verdict
@@ -162,6 +162,25 @@ def test_a_campaign_ends_with_a_result_for_each(monkeypatch: pytest.MonkeyPatch)
     assert len({result.push.token for result in results}) == 1200
     assert google.sent == 1200
     assert sum(result.drop_token for result in results) == len(google.questions) - len(google.questions) // 3
+
+
+def test_a_campaign_whose_message_is_at_fault_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Google accepts each token in a minimal message: no token is suspect any more, and all others would end so."""
+    Google(monkeypatch, lambda n: (200, {}, accepted()))
+    results: list[Result] = []
+
+    async def work() -> None:
+        async with (
+            FcmClient(account(), url="https://fcm.test", confirm="validate_only") as client,
+            PushEngine(client) as engine,
+        ):
+            async for result in engine.send_many(map(to, range(MAX_WAITING))):
+                results.append(result)
+
+    with pytest.raises(BreakerOpen, match="Google accepts the tokens in a minimal message"):
+        run(work())
+    assert {result.row for result in results} == {PUSH_AT_FAULT}
+    assert not any(result.drop_token for result in results)
 
 
 def test_an_unknown_setting_is_refused() -> None:
