@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import re
 import sys
 from collections.abc import Sequence
 
 import click
+import orjson
 
 import pushcore
 
@@ -70,13 +73,22 @@ def run() -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit status. Every error is one sentence on the standard error."""
+    """Run the command line; the exit status.
+
+    Every error is one sentence on the standard error and, with --json, an object on the standard output.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    as_json = "--json" in words and ("--output", "-") not in itertools.pairwise(words)  # which has rows then
+
+    def complain(text: str, status: int) -> int:
+        return _complain(text, status, as_json=as_json)
+
     try:
         raise_again()
         status = cli.main(args=arguments, prog_name="pushcore", standalone_mode=False)
         return status if isinstance(status, int) else 0
     except (BadInput, ConfigurationError, JournalError) as error:
-        return _complain(str(error), BAD_INPUT)
+        return complain(str(error), BAD_INPUT)
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx is not None else "pushcore"
         text = error.format_message()
@@ -84,23 +96,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
             text = _LONG.sub(lambda match: f"{len(match[0])} characters", text)
         if error.ctx is not None:
             text = with_origins(text, error.ctx)
-        return _complain(f"{text} (see {where} --help)", BAD_INPUT)
+        return complain(f"{text} (see {where} --help)", BAD_INPUT)
     except click.ClickException as error:
-        return _complain(error.format_message(), BAD_INPUT)
+        return complain(error.format_message(), BAD_INPUT)
     except (click.Abort, KeyboardInterrupt):
-        return _complain("interrupted", INCOMPLETE)
+        return complain("interrupted", INCOMPLETE)
     except BrokenPipeError:
         # The reader of the output has closed it; Python must not flush it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return INCOMPLETE
     except OSError as error:
-        return _complain(f"{shown_name(str(error.filename or 'the system'))}: {explain(error)}", INCOMPLETE)
+        return complain(f"{shown_name(str(error.filename or 'the system'))}: {explain(error)}", INCOMPLETE)
     except Exception as error:
         text = f"{type(error).__name__}: {error}"
-        return _complain(f"internal failure, please report it: {text}", INCOMPLETE)
+        return complain(f"internal failure, please report it: {text}", INCOMPLETE)
 
 
-def _complain(text: str, status: int) -> int:
+def _complain(text: str, status: int, *, as_json: bool) -> int:
     # The last filter for secrets: a message may quote one that was given in the wrong place.
-    click.echo(f"pushcore: {printable(redact(' '.join(text.split())), 1000)}", err=True)
+    sentence = printable(redact(" ".join(text.split())), 1000)
+    click.echo(f"pushcore: {sentence}", err=True)
+    if as_json:
+        summary = {"exit_status": status, "message": sentence}
+        with contextlib.suppress(OSError):  # perhaps it is the standard output that failed
+            click.echo(orjson.dumps(summary, option=orjson.OPT_INDENT_2).decode())
     return status

@@ -31,6 +31,7 @@ VALUE_ERRORS: Final = (BadRow, KeyError, TypeError, ValueError)
 """The exceptions for a value that cannot be inserted."""
 MAX_NESTED: Final = 64
 
+_TOO_LARGE: Final = 2.0**64
 _NO_TEXT: Final = {b"n": "null", b"{": "an object or a list", b"[": "an object or a list"}
 """Values that are not text, by the first byte of their JSON."""
 _WHOLE: Final = re.compile(r"-?[0-9]+", re.ASCII)
@@ -90,6 +91,14 @@ def _value(value: Any) -> bytes:
     return data
 
 
+def _exact(value: Any) -> bytes:
+    """The same for a text, which would show that a whole number of more than 64 bits has become a float."""
+    data = _value(value)
+    if isinstance(value, float) and abs(value) >= _TOO_LARGE:
+        raise BadRow(f"{value} is a number of more than 64 bits, which has lost digits; write it as a text")
+    return data
+
+
 def _value_after(convert: Callable[[Any], Any]) -> Render:
     return lambda value: _value(convert(value))
 
@@ -98,7 +107,7 @@ def _text(value: Any) -> bytes:
     """A value within a text: the inside of a JSON string."""
     if type(value) is str:
         return _dumps(value)[1:-1]
-    data = _value(value)  # a number, true or false, as JSON writes it
+    data = _exact(value)  # a number, true or false, as JSON writes it
     first = data[:1]
     if first == b'"':  # a subclass of str, a date, a UUID, a member of an enum
         return data[1:-1]
@@ -115,7 +124,7 @@ def _to_text(value: Any) -> str:
     """A value as the text of a whole field."""
     if type(value) is str:
         return value
-    data = _value(value)
+    data = _exact(value)
     first = data[:1]
     if first == b'"':
         text: str = orjson.loads(data)
@@ -152,7 +161,8 @@ def _to_float(value: Any) -> float | int:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value
     try:
-        number = float(value)
+        # Python reads underscores and booleans as numbers, too.
+        number = math.nan if isinstance(value, bool) or "_" in str(value) else float(value)
     except (ValueError, TypeError):
         number = math.nan
     if not math.isfinite(number):

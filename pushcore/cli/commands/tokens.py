@@ -137,7 +137,7 @@ class TokenCounts:
             known = reason in self.reasons or len(self.reasons) < MAX_KINDS
             self.reasons[reason if known else OTHER] += 1
         if self._file is not None:
-            if kind == TokenKind.UNKNOWN.value and not self._raw:
+            if not self._raw:
                 token, reason = harmless_token(token), harmless(reason)
             self._file.write(f"{number},{quoted(token)},{kind},{platform},{quoted(reason)}\n")
 

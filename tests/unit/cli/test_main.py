@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import click
@@ -139,3 +140,30 @@ def test_the_text_before_the_options_fits_a_screen_and_has_an_example(name: str)
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.split()[-1] == pushcore.__version__
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (["tokens", "missing.csv", "--json"], 2),
+        (["check", "--json"], 2),
+        (["check", "--json", "--bogus"], 2),
+        (["send", "--json", "--audience", "a.csv", "--payload", "p.json"], 2),
+        (["status", "missing.db", "--json"], 2),
+        (["campaign", "status", "--json"], 2),
+    ],
+)
+def test_an_error_is_an_object_where_one_is_expected(
+    words: list[str], status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == status
+    said = capsys.readouterr()
+    assert json.loads(said.out) == {
+        "exit_status": status,
+        "message": said.err.removeprefix("pushcore: ").strip(),
+    }
+
+
+def test_an_error_is_no_object_among_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tokens", "missing.csv", "--json", "--output", "-"]) == 2
+    assert capsys.readouterr().out == ""

@@ -354,3 +354,33 @@ def test_null_where_only_text_is_accepted_names_its_column(tmp_path: Path, form:
         assert [reason for _, _, reason, *_ in bad] == [
             f"'order': null cannot replace a text ({place})" for place in where
         ]
+
+
+@pytest.mark.parametrize(
+    ("placeholder", "value", "reason"),
+    [
+        (
+            "{{v}}",
+            "18446744073709551616",
+            "a number of more than 64 bits, which has lost digits; write it as a text",
+        ),
+        ("No {{v}}", "-18446744073709551617", "which has lost digits"),
+        ("{{v:float}}", "true", "'v': 'true' is not a number"),
+        ("{{v:float}}", '"1_000"', "'v': '1_000' is not a number"),
+    ],
+)
+def test_numbers_that_would_be_other_numbers_are_refused(
+    tmp_path: Path, placeholder: str, value: str, reason: str
+) -> None:
+    payload = ApnsPayload({"aps": {"alert": placeholder}}, "p")
+    _, bad = read(tmp_path, f'{{"token":"{APNS}","v":{value}}}\n', payload, None, name="devices.ndjson")
+    assert reason in bad[0][2]
+
+
+def test_the_largest_numbers_of_64_bits_are_exact(tmp_path: Path) -> None:
+    lines = "".join(f'{{"token":"{APNS}","v":{value}}}\n' for value in (2**64 - 1, -(2**63), 1.5))
+    rows, _ = read(
+        tmp_path, lines, ApnsPayload({"aps": {"alert": "{{v}}"}}, "p"), None, name="devices.ndjson"
+    )
+    shown = [orjson.loads(apns_row(row).payload)["aps"]["alert"] for row in rows]  # type: ignore[arg-type]
+    assert shown == ["18446744073709551615", "-9223372036854775808", "1.5"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from pushcore.cli.run.job import Job
@@ -106,7 +107,8 @@ def test_a_missing_journal_is_one_sentence(jobs: list[Job], run: Run, tmp_path: 
 def test_a_summary_as_json_needs_the_standard_output(jobs: list[Job], run: Run, tmp_path: Path) -> None:
     path = begin(tmp_path, {"audience": "/a/devices.csv", "results": "-"})
     words = "--json writes to the standard output; expected no --results - with it"
-    assert run("resume", path, "--json") == (2, "", f"pushcore: {words}\n")
+    status, out, err = run("resume", path, "--json")
+    assert (status, orjson.loads(out)["message"], err) == (2, words, f"pushcore: {words}\n")
     assert jobs == []
     assert run("resume", path, "--json", "--results", "/b/r.csv")[0] == 0
     assert [job.as_json for job in jobs] == [True]

@@ -134,3 +134,17 @@ def test_rows_with_keys_have_their_token_where_send_finds_it(
     assert said["reasons"] == [
         {"reason": "the row has no token; did you mean 'deviceToken'? Its name must be token", "rows": 1}
     ]
+
+
+def test_a_token_of_no_known_shape_is_no_formula_whatever_its_platform(tmp_path: Path) -> None:
+    evil = ["=1+1", "@SUM(1)", "\x1b[31mred"]
+    rows = "".join(f"{token},{platform}\n" for token in evil for platform in ("ios", "android", ""))
+    (tmp_path / "devices.csv").write_text(f"token,platform\n{rows}{FCM},android\n")
+    words = ["tokens", str(tmp_path / "devices.csv"), "--output", str(tmp_path / "kinds.csv")]
+    assert main(words) == 0
+    with (tmp_path / "kinds.csv").open(newline="") as file:
+        shown = [row["token"] for row in csv.DictReader(file)]
+    assert shown == [text for text in ("'=1+1", "'@SUM(1)", "\\x1b[31mred") for _ in range(3)] + [FCM]
+    assert main([*words, "--results-raw"]) == 0
+    with (tmp_path / "kinds.csv").open(newline="") as file:
+        assert [row["token"] for row in csv.DictReader(file)][::3] == [*evil, FCM]
