@@ -1,4 +1,7 @@
-"""docs/inside/senders.md, what each sender makes of each reason, whose cells are read back from it; and docs/guides/load-testing.md's table."""
+"""Writes docs/inside/senders.md: what each sender reports for each reason. Also writes the table of senders in docs/guides/load-testing.md.
+
+Cells of senders that were not run are kept: they are read from the page.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,10 @@ GUIDE: Final = DOCS / "guides" / "load-testing.md"
 Cells: TypeAlias = dict[tuple[str, str, str], str]
 """By provider, fate and sender."""
 Runs: TypeAlias = dict[str, tuple[str, int, int]]
-"""By sender: its version, how often it was started, and how many pushes were accepted in all."""
+"""By sender: its version, the number of its starts, and the total of accepted pushes."""
 
 NO_OUTCOME: Final = "no outcome for"
-"""How the outcome of a push begins whose sender was killed because it reported nothing."""
+"""The beginning of the outcome of a push if its sender reported nothing and was killed."""
 
 _LONGEST: Final = 80
 _PORT: Final = re.compile(r"(localhost|127\.0\.0\.\d):\d+")
@@ -30,20 +33,24 @@ _TITLES: Final = {"apns": "APNs", "fcm": "FCM"}
 _TABLE: Final = re.compile(r"(?<=<!-- senders -->\n).*(?=<!-- /senders -->)", re.DOTALL)
 _BEFORE: Final = """# Other senders and the providers' reasons
 
-[load-testing.md](../guides/load-testing.md#senders-that-were-tried) lists the senders, and how they are connected to the fakes. This page shows
-what each sender reports to its caller for each fate. `make senders` runs them all and writes this page.
+This page shows what other libraries report to their caller for each fate of the fakes: look here before your program acts on their errors.
+[load-testing.md](../guides/load-testing.md#senders-that-were-tried) lists the libraries, and how they are connected to the fakes.
+`make senders` runs them all and writes this page.
 """
 _MATRIX: Final = """
 ## {provider}
 
 A cell has the class and the text of the error that the sender's caller gets, cut to {longest} characters.
-*4 requests*: the sender sent that push four times. *1 accepted*: the fake accepted one, although the sender reports an error.
-*Still sending it*: the sender sends that push again without end, and was killed; how often it did so depends on the machine.
+
+- *ok*: the sender reports that the push was accepted.
+- *4 requests*: the sender sent that push four times.
+- *1 accepted*: the fake accepted one of the requests, although the sender reports an error.
+- *still sending it*: the sender retried the push without end, and was killed.
 
 """
 _CONNECTION: Final = """
-Events of the connection, described in [fakeservers.md](../reference/fakeservers.md#fated-tokens). For each, a new sender was
-started and sent an ordinary push afterwards: *next* is the outcome of that push, if it was not ok.
+The next table has events of the connection, described in [fakeservers.md](../reference/fakeservers.md#fated-tokens). A new sender was started
+for each, and sent an ordinary push afterwards: *next* is the outcome of that push, if it was not ok.
 
 """
 
@@ -51,8 +58,8 @@ started and sent an ordinary push afterwards: *next* is the outcome of that push
 _RUNS: Final = """
 ## Many starts in a row
 
-Each sender was started again and again, each time with a new strict fake without faults, and sent 2000 pushes per start. A row is written
-only if all of them were accepted, each once, by the counts of the sender and of the fake.
+Each sender was started several times, each time with a new strict fake without faults, and sent 2000 pushes per start. A row is written
+only if each push was accepted once, by the counts of the sender and of the fake.
 `make senders SENDERS_ARGS="--count 2000 --times 20"` writes this table, and the weekly tests repeat it.
 
 """
@@ -60,7 +67,7 @@ _RUNS_TITLE: Final = ("sender", "version", "starts", "pushes accepted")
 
 
 def cell(row: Mapping[str, Any]) -> str:
-    """One row of a report, as the page has it."""
+    """One row of a report, as a cell of the page."""
     text = _TOKEN.sub("TOKEN", _PORT.sub(r"\1:PORT", row["outcome"]))
     text = _STREAM.sub("stream N", text)
     return _code(text) + _notes(row)
@@ -87,7 +94,7 @@ def _code(text: str) -> str:
 
 
 def cells(sender: Sender, report: Mapping[str, Any]) -> Cells:
-    """What a report says of each fate that it has."""
+    """The cell of each fate in a report."""
     rows = (*report["responses"], *report["connection"])
     return {(sender.provider, row["fate"], sender.name): cell(row) for row in rows}
 
@@ -119,7 +126,7 @@ def read_runs(text: str) -> Runs:
 
 
 def run_of(sender: Sender, report: Mapping[str, Any]) -> Runs:
-    """The row of a trial in which nothing was wrong."""
+    """The row of a run without an error."""
     days = report["calm"]
     return {sender.name: (sender.version, len(days), sum(day["accepted"] for day in days))}
 
@@ -142,7 +149,7 @@ def write(known: Iterable[Sender], contents: Cells, runs: Runs) -> str:
 
 
 def guide(text: str, known: Iterable[Sender]) -> str:
-    """The guide with the table of senders that there are."""
+    """The guide with the table of these senders."""
     table = _row("sender", "version", "language", "service", "how it is connected to the fakes")
     table += "|---|---|---|---|---|\n"
     for sender in sorted(known, key=lambda sender: (sender.provider, sender.language, sender.name)):
@@ -151,7 +158,7 @@ def guide(text: str, known: Iterable[Sender]) -> str:
 
 
 def update(known: Sequence[Sender], contents: Cells, runs: Runs) -> None:
-    """Write the page and the guide's table, with these cells and runs in the place of what it had."""
+    """Write the page and the guide's table; these cells and runs replace those of the same senders."""
     before = PAGE.read_text() if PAGE.exists() else ""
     PAGE.write_text(write(known, read(before) | contents, read_runs(before) | runs))
     GUIDE.write_text(guide(GUIDE.read_text(), known))
