@@ -123,6 +123,11 @@ def mistaken_device_token(text: str) -> str:
     return "" if is_base64(text) else f"has {other[0]!r} in it"
 
 
+def surroundings(text: str) -> str:
+    """What stands around a whole token of APNs or FCM in a text, as the rest of a sentence; empty without one."""
+    return _around(_REGISTRATION, text) or _around(_DEVICE_TOKEN, text)
+
+
 def _around(token: re.Pattern[str], text: str) -> str:
     """What stands around a whole token in a text, as the rest of a sentence; empty without one."""
     inside = token.search(text)

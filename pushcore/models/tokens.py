@@ -17,7 +17,14 @@ import orjson
 
 from .. import arguments
 from ..arguments import json_kind
-from .token_forms import PREFIX, is_base64, mistaken_device_token, mistaken_form, mistaken_registration
+from .token_forms import (
+    PREFIX,
+    is_base64,
+    mistaken_device_token,
+    mistaken_form,
+    mistaken_registration,
+    surroundings,
+)
 
 MAX_TOKEN: Final = 4096
 """Characters of a token, at most. No provider documents tokens of this length."""
@@ -138,7 +145,7 @@ def _by_shape(token: str) -> DeviceToken:
         return DeviceToken(TokenKind.FID, token)
     if REGISTRATION.fullmatch(token):
         return DeviceToken(TokenKind.FCM, token)
-    form = mistaken_form(token) or (IN_BASE64 if _is_apns_in_base64(token) else "")
+    form = mistaken_form(token) or surroundings(token) or (IN_BASE64 if _is_apns_in_base64(token) else "")
     if form:
         return _unknown(token, f"the token {form}")
     return _unknown(token, "it has neither the form of an APNs token nor of an FCM token")
@@ -187,8 +194,10 @@ def _with_type(token: str, kind: object, by_shape: DeviceToken) -> DeviceToken:
     if word in ANDROID_WORDS:
         if by_shape.kind is TokenKind.APNS:
             return _unknown(token, f'its type is "{word}", but it is hexadecimal like an APNs token')
-        if by_shape.kind is TokenKind.UNKNOWN and not unlike_fcm(token):
-            return DeviceToken(TokenKind.FCM, token)  # Google documents no form
+        if by_shape.kind is TokenKind.UNKNOWN:
+            form = unlike_fcm(token)
+            # Google documents no form.
+            return _unknown(token, f"the token {form}") if form else DeviceToken(TokenKind.FCM, token)
         return by_shape
     return _unknown(token, f'its type is neither "ios" nor "android" but {str(kind)[:40]!r}')
 

@@ -58,6 +58,22 @@ def test_every_text_that_is_no_device_token_is_told(text: str, words: str) -> No
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        (f"Optional({APNS})", "has '(' before it"),
+        (f"{APNS}#1", "has '#' after it"),
+        (f"({FCM})", "has '(' before it"),
+        (f"projects/p/registrations/{FCM}", "has '/' before it"),
+        (f"{FCM}!", "has '!' after it"),
+        (f"{FCM}&{FCM}", "is more than one token"),
+    ],
+)
+def test_what_stands_around_a_token_is_told_with_its_platform_and_without(text: str, words: str) -> None:
+    assert recognise(text).reason == f"the token {words}"
+    assert words in recognise({"type": "ios" if APNS in text else "android", "data": text}).reason
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
         (f"fid:{FID}", "has the name of a platform or a field in front of it: leave that out"),
         (f"None:APA91b{'x' * 130}", "has the name of a platform or a field in front of it: leave that out"),
         (f":APA91b{'x' * 130}", "begins with a colon: the part before it is missing"),
