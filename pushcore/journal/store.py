@@ -26,6 +26,7 @@ from . import rows
 from .campaign import CampaignRecord, RunRecord, Source
 from .database import Database, FileKind, explained
 from .format import VERSION, PackedOutcomes
+from .reserve import Reserve
 
 JOURNAL: Final = FileKind(
     name="journal",
@@ -35,8 +36,6 @@ JOURNAL: Final = FileKind(
 )
 WAIT: Final = 2.0
 """Seconds to wait for a lock: for a reader's checkpoint, not for the end of another writer."""
-RESERVE: Final = 1 << 20
-"""Bytes on the disk that a run keeps free for its end, should the disk be full: the outcomes of a window and a chunk."""
 _NUMBER_BITS: Final = 32
 _INSERTS: Final = 32  # parts in one statement: each statement costs a change of threads
 
@@ -67,7 +66,9 @@ class JournalStore:
         self.path = path
         self._writes = writes
         self._file = Database(path, JOURNAL, mode, wait=WAIT)
-        self._reserve: int | None = None  # open as long as this writes
+        self._reserve = Reserve(path)  # of the writer
+        self._campaign_id = ""
+        self._noted = 0, 0  # number of the run, and the row up to which it may send
         if not writes:  # a reader that is not closed loses nothing; a writer must be closed
             weakref.finalize(self, self._file.sql.close)
 
@@ -90,7 +91,7 @@ class JournalStore:
             except BaseException:
                 store._file.close()
                 raise
-            store._keep_reserve()
+            store._keep_reserve(campaign.id)
             return store
         except BaseException:
             for name in (path, f"{path}-wal", f"{path}-shm"):
@@ -138,7 +139,7 @@ class JournalStore:
                 store._file.use_log("normal")
                 store._file.sql.execute("begin immediate")
             store._file.verify()
-            store._keep_reserve()
+            store._keep_reserve(store.campaign().id)
         except BaseException:
             store._file.close()
             raise
@@ -159,29 +160,22 @@ class JournalStore:
             raise
         return store
 
-    def _keep_reserve(self) -> None:
-        try:
-            self._reserve = reserve = os.open(reserve_of(self.path), os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError:
-            return  # then it has to do without
-        if not _lock(reserve):
-            os.close(reserve)
-            self._reserve = None
-            raise JournalError(f"{self.path} is in use by another process")
-        try:
-            os.ftruncate(reserve, 0)
-            with open(reserve, "wb", closefd=False) as file:
-                file.write(bytes(RESERVE))
-        except OSError:
-            self.give_up_reserve()
+    def _keep_reserve(self, campaign_id: str) -> None:
+        """Keep the space for the end of the run. If its note says that a run was killed and has lost its log, rows up to the noted one may
+        have been sent, also those that waited for a retry."""
+        self._campaign_id = campaign_id
+        run, row = self._reserve.keep(campaign_id)
+        last = self.runs()[-1]
+        if run > last.run or (run == last.run and last.ended is None and row > last.upto):
+            with _explained(self.path):
+                self._file.sql.execute(
+                    "update run set upto = ? where run = ?", (max(row, last.upto), last.run)
+                )
+                self._file.sql.execute("update parked set waits = 0 where run = ?", (last.run,))
 
     def give_up_reserve(self) -> None:
-        """After a failed write: free the reserve, in case the disk is full, so that the next attempt has space."""
-        if self._reserve is not None:
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._reserve, 0)  # it stays open, and keeps its lock
-        with contextlib.suppress(OSError):
-            os.unlink(reserve_of(self.path))
+        """After a failed write: free the space for the end of the run."""
+        self._reserve.give_up()
 
     def has_writer(self) -> bool:
         """Whether another process has it open to write: then it holds the lock, but for an instant after each commit."""
@@ -253,6 +247,7 @@ class JournalStore:
             self._file.sql.execute(
                 "insert into run values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*_columns(run), run.resends)
             )
+            self._noted = run.run, run.upto
             if source is not None:
                 self._file.sql.execute("update campaign set source = ?", (json.dumps(asdict(source)),))
             self._file.sql.executemany("delete from parked where row = ?", [(row,) for row in settled])
@@ -300,6 +295,7 @@ class JournalStore:
             sql.executemany("insert or replace into parked values (?, ?, ?, ?)", parked)
         if count is not None:
             sql.execute("update campaign set rows = ?", (count,))
+        self._noted = run.run, run.upto
         _, _, *changing = _columns(run)
         changed = sql.execute(
             "update run set updated = ?, ended = ?, upto = ?, parts = ?, repeats = ?, tally = ?, problem = ? "
@@ -320,8 +316,9 @@ class JournalStore:
             self._file.sql.execute("begin immediate")
 
     def sync(self) -> None:
-        """Wait until all commits are on the disk."""
+        """Wait until all commits are on the disk, and note up to which row may be sent then."""
         self._file.files.sync()
+        self._reserve.note(self._campaign_id, *self._noted)
 
     # --- files that other processes change meanwhile ----------------------------------------------------------------------
 
@@ -375,28 +372,7 @@ class JournalStore:
                 self._file.put_away()
         self._file.close()
         if self._writes:
-            self.give_up_reserve()
-            if self._reserve is not None:
-                os.close(self._reserve)
-                self._reserve = None
-
-
-def _lock(file: int) -> bool:
-    """Take the lock of an open file; False when another process has it. Where there are no such locks, it is taken."""
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except (ImportError, OSError):
-        return True
-    return True
-
-
-def reserve_of(path: str) -> str:
-    """The file that keeps the room for the end of a run."""
-    return f"{path}-reserve"
+            self._reserve.close()
 
 
 def _columns(run: RunRecord) -> tuple[Any, ...]:

@@ -16,7 +16,7 @@ from pushcore.cli.run import campaign
 from pushcore.engine import breaker, engine, gate, rate
 from pushcore.fcm import confirmation, shapes
 from pushcore.http2 import dialer, streams
-from pushcore.journal import journal, store
+from pushcore.journal import journal, reserve
 from pushcore.payloads import duplicates
 from pushcore.queue import chunk, fleet, heartbeats, protocol, worker
 
@@ -74,7 +74,7 @@ NAMED = {
     ),
     "operations/operators.md": (
         f"one chunk of {journal.CHUNK_SIZE} rows",
-        f"reserves {store.RESERVE >> 20} MB",
+        f"reserves {reserve.RESERVE >> 20} MB",
         f"Above {spaced(duplicates.LIMIT)} tokens",
         f"reach {spaced(rate.RAMP_RATE)} a second after a minute",
         {0.1: "more than a tenth are rejected"}[rate.USED_UP],

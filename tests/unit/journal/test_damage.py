@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -317,6 +318,7 @@ FILL = """
 import resource, sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 sys.path.insert(0, sys.argv[2])
 from tests.unit.journal.support import accepted, create, pushes
 from pushcore.errors import JournalError
@@ -612,3 +614,54 @@ def test_one_whose_directory_has_become_a_file_is_told(tmp_path: Path) -> None:
     journal, _ = interrupted(tmp_path / "place" / "j.db", replace)
     with pytest.raises(JournalError, match=r"j\.db cannot be opened"):
         journal.close()
+
+
+# --- a kill that takes the log, too -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("unknown", ["report", "resend"])
+@pytest.mark.parametrize("kept", [0.0, 0.5])
+def test_what_a_killed_run_may_have_sent_is_in_doubt_without_its_log(
+    tmp_path: Path, kept: float, unknown: Literal["report", "resend"]
+) -> None:
+    """The note in the reserve says how far it had got; without it all of these rows were sent again, uncounted."""
+    journal, path = create(tmp_path / "j.db"), tmp_path / "killed.db"
+    for push in journal.pending(pushes(40)):
+        journal.record(accepted(push))
+        journal.flush()
+        if push.row == 35:
+            break
+    for ending in ("", "-wal", "-reserve"):
+        shutil.copyfile(f"{journal.path}{ending}", f"{path}{ending}")
+    journal.close()
+    os.truncate(f"{path}-wal", int(os.path.getsize(f"{path}-wal") * kept))
+    with JournalView(path) as view:
+        done = view.status().done
+        assert done < 35
+    with Journal.open(path, unknown=unknown) as again:
+        sent = list(again.pending(pushes(60)))
+        for push in sent:
+            again.record(accepted(push))
+        again.finish()
+    with JournalView(path) as view:
+        status = view.status()
+    assert (status.complete, status.done) == (True, 60)
+    if unknown == "report":
+        assert min(push.row for push in sent) > 35
+        assert status.verdicts["UNKNOWN"] == 60 - done - len(sent) >= 35 - done
+    else:
+        assert len(sent) == 60 - done
+        assert status.repeats >= 35 - done
+
+
+def test_the_run_that_a_lost_log_began_is_in_doubt_too(tmp_path: Path) -> None:
+    create(tmp_path / "j.db").close()
+    journal, path = Journal.open(tmp_path / "j.db"), tmp_path / "killed.db"
+    for push in journal.pending(pushes(15)):
+        journal.record(accepted(push))
+    journal.flush()
+    for ending in ("", "-reserve"):
+        shutil.copyfile(f"{journal.path}{ending}", f"{path}{ending}")
+    journal.close()
+    with Journal.open(path) as again:
+        assert min(push.row for push in again.pending(pushes(60))) > 15

@@ -17,7 +17,8 @@ import pytest
 from pushcore.errors import JournalError
 from pushcore.journal.campaign import CampaignRecord, RunRecord
 from pushcore.journal.format import PackedOutcomes
-from pushcore.journal.store import RESERVE, JournalStore, reserve_of
+from pushcore.journal.reserve import RESERVE, reserve_of
+from pushcore.journal.store import JournalStore
 
 from .support import SOURCE
 
