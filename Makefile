@@ -103,8 +103,8 @@ coverage: $(STAMP)
 	$(BIN)/python -m tests.rooms build/coverage/lines.json $(if $(RAISE),--raise)
 
 # The fakes too: their command, control port and token endpoint. The environment is made anew when a bound changes.
-LOWEST_TESTS := tests/unit tests/protocol $(addprefix tests/e2e/test_,storage.py queue_conformance.py queue_worker.py \
-	fcm_google_auth.py interop.py cli_send.py) $(addprefix tests/fakeservers/,test_command.py control/test_control.py fcm/test_oauth.py)
+LOWEST_TESTS := tests/unit tests/protocol $(addprefix tests/e2e/,audience/test_storage.py queue/test_conformance.py queue/test_worker.py \
+	fcm/test_google_auth.py http2/test_interop.py cli/test_send.py) $(addprefix tests/fakeservers/,test_command.py control/test_control.py fcm/test_oauth.py)
 
 lowest: .venv-lowest/.installed
 	.venv-lowest/bin/python -m pytest -q $(LOWEST_TESTS) -m "not (ci or weekly)" $(PARALLEL) $(PYTEST_ARGS)

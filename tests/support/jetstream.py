@@ -1,7 +1,7 @@
 """NATS JetStream in memory, behind the few calls of nats-py that the queue makes. On the loop's clock, virtual or not.
 
 It does what a server of 2.15 does as far as the queue can see: work-queue streams with one message per subject, message ids, pull
-consumers with leases, and buckets with revisions. tests/e2e/test_queue_conformance.py holds the queue against a real one.
+consumers with leases, and buckets with revisions. tests/e2e/queue/test_conformance.py holds the queue against a real one.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ UNIT = ROOT / "tests" / "unit"
 
 # One line for each module, sorted: why it has no unit file | what tests it instead.
 TESTED_IN = {
-    "__main__.py": "starts the command line in a process | tests/e2e/journal_cli.py, tests/e2e/test_cli_journal.py",
-    "engine/journaling.py": "a protocol without code, which the lane's tests fill | tests/unit/engine/test_lane_retries.py, tests/e2e/test_engine_journal.py",
+    "__main__.py": "starts the command line in a process | tests/e2e/cli/journal_cli.py, tests/e2e/cli/test_journal.py",
+    "engine/journaling.py": "a protocol without code, which the lane's tests fill | tests/unit/engine/test_lane_retries.py, tests/e2e/engine/test_journal.py",
     "fcm/burst_tokens.py": "the tokens of a burst, through the requests | tests/unit/fcm/test_field_types.py",
     "fcm/legacy_result.py": "a result with more fields, made by the client | tests/unit/fcm/test_legacy.py",
     "fcm/parts.py": "what it keeps is seen in the requests alone | tests/unit/fcm/test_request.py",

@@ -1,4 +1,4 @@
-"""Requests for tokens are counted by network and by app. What they must hold: tests/e2e/test_gateway_expo.py."""
+"""Requests for tokens are counted by network and by app. What they must hold: tests/e2e/gateway/test_expo.py."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The queue on Redis with fakeredis behind redis-py: the checks of every adapter, and what stands in its way.
 
-tests/e2e/test_queue_conformance.py and test_queue_errors.py do the same with real servers.
+tests/e2e/queue/test_conformance.py and test_errors.py do the same with real servers.
 """
 
 from __future__ import annotations

@@ -11,9 +11,8 @@ from fakeservers import FakeApns, FakeFcm
 from fakeservers.faults import Cut, Fault, FaultPlan, Goaway, When
 from pushcore import Result, Verdict
 from pushcore.errors import ConnectionLost
-
-from .fcm_support import fcm_of, message, plain_engine
-from .support import client_of, push
+from tests.e2e.fcm_support import fcm_of, message, plain_engine
+from tests.e2e.support import client_of, push
 
 PUSHES = 2000
 EACH = 100

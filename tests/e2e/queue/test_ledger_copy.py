@@ -12,7 +12,7 @@ from pushcore.queue.chunk import inline_chunks
 from pushcore.queue.coordinator import Coordinator
 from pushcore.queue.ledger import Ledger
 from pushcore.queue.opening import open_queue
-from tests.e2e.test_queue_crash import CHUNK, LEASED, WINDOW, Workers, requests_per_token
+from tests.e2e.queue.test_crash import CHUNK, LEASED, WINDOW, Workers, requests_per_token
 from tests.support import queues
 
 DEVICES = 4000

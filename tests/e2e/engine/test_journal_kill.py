@@ -14,10 +14,9 @@ import pytest
 
 from pushcore.journal.journal import JournalView, push_id
 from pushcore.results import Verdict
+from tests.e2e.engine import journal_sender
+from tests.e2e.engine.journal_sender import BAD, CAMPAIGN, CHUNK, GONE, WINDOW, token_of
 from tests.tiers import budget
-
-from . import journal_sender
-from .journal_sender import BAD, CAMPAIGN, CHUNK, GONE, WINDOW, token_of
 
 ROWS = budget(60_000, 600_000)
 KILLS = budget(11, 100)

@@ -21,7 +21,7 @@ from pushcore import (
     Verdict,
 )
 from pushcore.journal.journal import Source
-from tests.e2e.test_campaign_rules import BODY, Provider, apns
+from tests.e2e.engine.test_campaign_rules import BODY, Provider, apns
 from tests.support.virtual import Answer, connect_to, run
 
 SOURCE = Source("memory", 0, 0, "00")

@@ -19,7 +19,7 @@ import pytest
 from fakeservers import FakeApns, fated_token
 from fakeservers.in_thread import InThread
 from pushcore.cli.run.journals import RowJournal
-from tests.e2e.journal_cli import (
+from tests.e2e.cli.journal_cli import (
     DEADLINE,
     JOURNAL,
     credentials,
@@ -33,8 +33,8 @@ from tests.e2e.journal_cli import (
     token,
     write_inputs,
 )
-from tests.e2e.test_cli_journal import sending
-from tests.e2e.test_cli_kill import config_of, received
+from tests.e2e.cli.test_journal import sending
+from tests.e2e.cli.test_kill import config_of, received
 
 ROWS = 12_000
 

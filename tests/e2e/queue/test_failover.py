@@ -25,8 +25,8 @@ from pushcore.queue.errors import QueueError
 from pushcore.queue.ledger import Ledger
 from pushcore.queue.opening import open_queue
 from pushcore.queue.protocol import Broker
-from tests.e2e.test_queue_conformance import join, start_node
-from tests.e2e.test_queue_crash import Workers, requests_per_token
+from tests.e2e.queue.test_conformance import join, start_node
+from tests.e2e.queue.test_crash import Workers, requests_per_token
 from tests.support import nats, queues, redis
 from tests.tiers import WEEKLY
 

@@ -15,7 +15,7 @@ from fakeservers import FakeApns
 from fakeservers.in_thread import InThread
 from pushcore.cli.run.journals import views
 from pushcore.journal.journal import CHUNK_SIZE
-from tests.e2e.journal_cli import (
+from tests.e2e.cli.journal_cli import (
     DEADLINE,
     JOURNAL,
     credentials,

@@ -22,7 +22,7 @@ import pytest
 from fakeservers import FakeApns, fated_token
 from fakeservers.in_thread import InThread
 from pushcore.cli.run.fake_servers import FakeProcess
-from tests.e2e.journal_cli import (
+from tests.e2e.cli.journal_cli import (
     DEADLINE,
     JOURNAL,
     by_row,
@@ -38,7 +38,7 @@ from tests.e2e.journal_cli import (
     token,
     write_inputs,
 )
-from tests.e2e.test_cli_kill import config_of, received
+from tests.e2e.cli.test_kill import config_of, received
 
 SLOW = ("--rate", "2000/s", "--window", "200")
 

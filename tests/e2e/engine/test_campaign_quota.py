@@ -25,7 +25,7 @@ from pushcore import (
 )
 from pushcore.fcm.errors import REASONS
 from pushcore.metrics import Listener
-from tests.e2e.test_campaign_rules import BODY, Provider, apns, messages, notifications, send, waits
+from tests.e2e.engine.test_campaign_rules import BODY, Provider, apns, messages, notifications, send, waits
 from tests.support.virtual import Answer, connect_to, run
 from tests.tiers import budget
 

@@ -23,7 +23,7 @@ LENIENT = {
     "Sends a RST_STREAM frame on a idle stream",
     "closed: Sends a DATA frame",
 }
-CLIENT = Path(__file__).parents[1] / "support" / "h2spec_client.py"
+CLIENT = Path(__file__).parents[2] / "support" / "h2spec_client.py"
 
 
 def free_range(size: int) -> int:

@@ -74,7 +74,7 @@ class Workers:
     async def start(self) -> asyncio.subprocess.Process:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tests.support.queue_worker", self._options),
-            cwd=Path(__file__).parents[2],
+            cwd=Path(__file__).parents[3],
             stdout=asyncio.subprocess.DEVNULL,
         )
         self.processes.append(process)

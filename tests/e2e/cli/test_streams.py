@@ -15,9 +15,9 @@ import pytest
 
 from fakeservers import FakeApns
 from fakeservers.in_thread import InThread
-from tests.e2e.journal_cli import DEADLINE, JOURNAL, credentials, inside, results, status, write_inputs
-from tests.e2e.test_cli_kill import config_of, received
-from tests.e2e.test_cli_processes import nobody_left, wait_for
+from tests.e2e.cli.journal_cli import DEADLINE, JOURNAL, credentials, inside, results, status, write_inputs
+from tests.e2e.cli.test_kill import config_of, received
+from tests.e2e.cli.test_processes import nobody_left, wait_for
 from tests.support import nats
 
 ROWS = 40_000

@@ -14,7 +14,7 @@ from fakeservers.fcm.fates import fated_registration
 from pushcore.cli.run.fake_servers import FakeProcess
 from pushcore.journal.journal import JournalView
 from pushcore.results import Verdict
-from tests.e2e.journal_cli import JOURNAL, by_row, results, run, send, token
+from tests.e2e.cli.journal_cli import JOURNAL, by_row, results, run, send, token
 
 ROWS = 5000
 

@@ -10,7 +10,7 @@ import pytest
 from fakeservers import Certificates, FakeApns, Fault
 from fakeservers.faults.actions import Stall
 from fakeservers.faults.when import When
-from tests.e2e.test_cli_check import options_of, run
+from tests.e2e.cli.test_check import options_of, run
 
 APP = "com.example.app"
 UPDATE = {"aps": {"event": "update", "timestamp": 1_700_000_000, "content-state": {"goals": 1}}}

@@ -21,8 +21,8 @@ import pytest
 from fakeservers import fated_token
 from fakeservers.fcm.fates import fated_registration
 from pushcore.cli.run.fake_servers import FakeProcess
-from tests.e2e.test_cli_mixed import of_apns, of_fcm
-from tests.e2e.test_cli_send import DEADLINE, command, read_or_nothing, results, send
+from tests.e2e.cli.test_mixed import of_apns, of_fcm
+from tests.e2e.cli.test_send import DEADLINE, command, read_or_nothing, results, send
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from fakeservers import Certificates, FakeApns
+from tests.e2e.queue.test_cli import Campaign, CommandLine, of_apns, payload, pushcore
 from tests.e2e.support import soon
-from tests.e2e.test_queue_cli import Campaign, CommandLine, of_apns, payload, pushcore
 from tests.support import queues
 
 __all__ = ["pushcore"]  # the fixture

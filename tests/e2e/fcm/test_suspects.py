@@ -14,8 +14,8 @@ from fakeservers import Certificates, FakeFcm, fated_registration
 from fakeservers.in_thread import InThread
 from pushcore import Message, PushEngine, Result, Verdict
 from pushcore.errors import BreakerOpen
+from tests.e2e.cli.journal_cli import run
 from tests.e2e.fcm_support import DATA, RUNS, fcm_of, registration, using
-from tests.e2e.journal_cli import run
 
 pytestmark = pytest.mark.usefixtures("clean")
 

@@ -14,8 +14,7 @@ import pytest
 from fakeservers import FakeApns
 from fakeservers.in_thread import InThread
 from pushcore.cli.main import main
-
-from .test_cli_send import DEADLINE, PAYLOAD
+from tests.e2e.cli.test_send import DEADLINE, PAYLOAD
 
 ROWS = 400
 PYTHON = [sys.executable, "-m", "pushcore"]

@@ -1,0 +1,1 @@
+"""APNs' rules through the wire, against the strict fake."""

@@ -1,0 +1,1 @@
+"""Audiences that are not on this machine."""

@@ -1,0 +1,1 @@
+"""`pushcore` as a process."""

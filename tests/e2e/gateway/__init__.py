@@ -1,0 +1,1 @@
+"""`pushcore gateway` as a process, and its parts over the network."""

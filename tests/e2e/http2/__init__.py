@@ -1,0 +1,1 @@
+"""Connections: dialling, closing, silence, hostile and foreign servers."""

@@ -1,0 +1,1 @@
+"""Campaigns over Redis, Valkey and NATS."""
