@@ -131,7 +131,7 @@ def _full(rows: list[Row]) -> Iterable[str]:
     for row in rows:
         if (row["measurement"], row.get("provider"), row.get("case")) == ("delay", "apns", "engine"):
             yield (
-                f"**{share(row['of_ideal'])} of what one connection can carry**, with APNs answering after {row['delay_ms']} ms "
+                f"**{share(row['of_ideal'])} of what one connection can carry**, when APNs responds after {row['delay_ms']} ms "
                 f"({_command([row])})."
             )
 

@@ -1,13 +1,13 @@
-"""Finds out that it is not the tokens: environment, topic, project or key is wrong, and sending on would only do harm.
+"""Detects that not the tokens are wrong but environment, topic, project or key, so that further pushes would only do harm.
 
-A campaign against the wrong environment gets BadDeviceToken ten million times. A sender that trusts it deletes
-every good token, and Apple blocks senders of bad tokens first. So the last responses are watched, and a
-`Trip` says in one sentence what to fix. Three rules, each with its reason:
+A campaign against the wrong environment gets BadDeviceToken for every push. A sender that believes it deletes all of its good
+tokens, and Apple throttles senders of bad tokens. So the breaker counts the last responses, and a `Trip` says in one sentence
+what to fix. There are three rules:
 
-* **A run.** `RUN` results in a row blame the configuration, and no push was accepted before. Hardly anything that a
-  token can do causes such a response, so few are enough.
-* **Refusals.** Half of the last responses, `REFUSED_AT_LEAST` at least, blame key, certificate, topic or account. Half
-  and not nearly all, because a wrong APNs key in Firebase refuses the iOS devices alone, and a wrong topic its rows.
+* **A run.** `RUN` results in a row blame the configuration, and no push was accepted before. A wrong token hardly ever
+  causes such a response, so a few are enough.
+* **Refusals.** Half of the last responses, at least `REFUSED_AT_LEAST`, blame key, certificate, topic or account. The limit is
+  half, because a wrong APNs key in Firebase affects only iOS devices, and a wrong topic only its rows.
 * **Suspects.** Four fifths of the last responses, `minimum` at least, blame the token as a wrong environment, topic or
   project does, or the message's parts that all have, or are refusals. A wrong environment gives nothing else, so that 500 responses decide. A dirty audience
   does not get there: that 400 of 500 are bad when 30 % are, each by itself, has a probability of 1e-117; with 60 % it
@@ -65,7 +65,7 @@ _GOOD, _SUSPECT, _REFUSED = 0, 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Trip:
-    """The cause that stops a campaign. `reason`: the provider's word, the verdict's without one. `sentence`: it and what to fix."""
+    """The cause that stops a campaign. `reason`: the provider's word, otherwise the verdict. `sentence`: the cause and what to fix."""
 
     reason: str
     sentence: str
@@ -340,11 +340,11 @@ def advice_on(result: Result) -> str:
 
 
 def may_drop(timestamp: float | None, registered_at: object) -> bool:
-    """Whether a token that was called dead at `timestamp` may be forgotten: not when it was registered again since.
+    """Whether a token that was called dead at `timestamp` may be deleted: not if it was registered again since then.
 
-    `timestamp`: `Result.timestamp`, UNIX seconds, None when the provider gave none: then there is nothing to compare
-    with, and its word stands. `registered_at`: anything that `registered_time` reads; None or empty when it is not
-    known. What cannot be read keeps the token, and so does the same second, for many databases keep no finer time.
+    `timestamp`: `Result.timestamp`, UNIX seconds; with None there is nothing to compare, so the token may be deleted.
+    `registered_at`: anything that `registered_time` reads; None or empty if it is not known. A value that cannot be read keeps the
+    token, and so does the same second, because many databases store whole seconds.
     """
     if timestamp is None or registered_at is None or registered_at == "":
         return True
@@ -353,9 +353,9 @@ def may_drop(timestamp: float | None, registered_at: object) -> bool:
 
 
 def registered_time(value: object) -> float | None:
-    """UNIX seconds of a `registered_at`: a number of seconds or milliseconds, or text with either or in ISO 8601.
+    """UNIX seconds of a `registered_at`: a number of seconds or milliseconds, or text with such a number or in ISO 8601.
 
-    Text without a zone is UTC, and a date alone means its last second. None when it is none of these.
+    Text without a time zone is UTC, and a date means its last second. None if it is none of these.
     """
     if isinstance(value, str):
         value = value.strip()

@@ -14,9 +14,9 @@ through everything in flight 11 times for a thousand pushes and finds nothing: 1
 
 
 def relax_collector() -> None:
-    """For processes that do little else than send, as `pushcore send` does: search for cycles more rarely.
+    """Make the garbage collector search for cycles less often, for processes that do little else than send.
 
-    What exists now is taken out of the search for good (`gc.freeze`). Cycles that the caller makes are still found.
+    Existing objects are never searched again (`gc.freeze`). New cycles of the caller are still found.
     """
     gc.collect()
     gc.freeze()

@@ -72,14 +72,14 @@ class PushEngine(Generic[P_contra]):
 
     Args:
         retry: which results are retried, and when; None reports every result as it comes.
-        window: how many pushes may have left the source without a result that the caller has taken; None for
-            twice what the connections of the clients can carry, at most 16 384.
-        rate: how much each client may send, a `Rate` or its text, such as "5000/s" or "600000/min"; None for
+        window: how many pushes may have been read from the source whose results the caller has not taken yet; None
+            for twice what the connections of the clients can carry, at most 16 384.
+        rate: the limit for each client, a `Rate` or its text, such as "5000/s" or "600000/min"; None for
             the provider's limit (FCM: 600 000 a minute after a ramp-up of a minute; APNs: none), "none" for no
             limit.
         breaker: whether a run stops when the responses say that key, topic, project or environment is wrong. If
             there are two clients, the other one continues.
-        listener: is told of events; a `Metrics` counts them.
+        listener: gets the events; a `Metrics` counts them.
         shared: what all processes of a campaign share, for all clients or by their name ("apns", "fcm"), so
             that rate and breaker apply to all processes together.
         start_at: when the first push may be sent, with a time zone. The first requests are prepared before, so
@@ -325,10 +325,10 @@ class PushEngine(Generic[P_contra]):
             ClosedError: the engine is not open.
             EventLoopError: the engine was opened on another event loop.
             JournalError: the journal could not be written; all results so far have been yielded.
-            ConfigurationError: `journal` is none.
-            TypeError: the source is none, or gave something that no client of this engine sends.
-            BreakerOpen: the responses said that every push to a provider would fail, or to several, which it then names;
-                all results so far have been yielded.
+            ConfigurationError: `journal` is not a journal.
+            TypeError: the source is not iterable, or yielded something that no client of this engine sends.
+            BreakerOpen: the responses say that every push to a provider, or to several, would fail; the message names them. All
+                results so far have been yielded.
         """
         if not self._open:
             raise ClosedError("the engine is not open: use it in `async with`")

@@ -58,10 +58,10 @@ _ROUNDING: Final = 1e-6  # seconds that make up for what adding to a large `now`
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """`pushes` in `seconds`. Infinitely many stand for no limit.
+    """A limit of `pushes` in `seconds`; infinity means no limit.
 
-    A rate by the second is a pace, kept on average. One by the minute or hour is a quota as providers count it: no window
-    of that length, wherever it starts, has more pushes.
+    A rate per second is an average. A rate per minute or hour is a quota as providers count it: no period of that length,
+    wherever it starts, has more pushes.
     """
 
     pushes: float
@@ -93,7 +93,7 @@ class Rate:
 
     @property
     def per_second(self) -> float:
-        """The same by the second."""
+        """The rate in pushes per second."""
         return self.pushes / self.seconds
 
     def __str__(self) -> str:

@@ -38,7 +38,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Which results are repeated, when, and how often. All times are seconds.
+    """Which results are retried, when, and how often. All times are seconds.
 
     Each wait is the first wait, multiplied by `growth` for each earlier retry, plus a random part; it is never shorter
     than a Retry-After. THROTTLED, UNAVAILABLE and UNSENT are retried, because this cannot deliver a push twice;
@@ -100,14 +100,14 @@ class RetryPolicy:
                 raise ConfigurationError(f"{setting.name} must be {words}, not {shown(value)}")
 
     def delay(self, result: Result, attempt: int, rng: Random, age: float = 0.0) -> float | None:
-        """Seconds until this push may be sent again; None when its result is to be reported as it is.
+        """Seconds until this push may be sent again; None if its result is reported as it is.
 
         Args:
             result: of the last attempt.
-            attempt: how often it has been sent by now, 1 after the first time; what the transport repeats by
-                itself counts as one.
+            attempt: the number of attempts so far, 1 after the first; attempts that the transport repeats by itself
+                count as one.
             rng: for the jitter.
-            age: seconds since the first time.
+            age: seconds since the first attempt.
 
         Returns:
             Seconds to wait; None to report the result.
@@ -134,11 +134,11 @@ class RetryPolicy:
         return wait if age + wait <= self.max_age else None
 
     def too_old(self, age: float) -> bool:
-        """Whether a push whose turn comes only now, `age` seconds after its first time, is reported as it is instead."""
+        """Whether a retry that is due `age` seconds after the first attempt is too late: its result is reported as it is."""
         return age > self.max_age
 
     def _first_wait(self, result: Result) -> float | None:
-        """The wait before the first repeat; None when there must be none."""
+        """The wait before the first retry; None if there must be none."""
         row = result.row
         if row.wait is None:
             return None

@@ -53,13 +53,13 @@ EVENTS: Final[tuple[str, ...]] = get_args(LiveActivityEvent)
 
 @dataclass(frozen=True, slots=True)
 class PushType:
-    """One value of `apns-push-type` and what it asks of the other fields.
+    """One value of `apns-push-type`, with its rules for the other fields.
 
     Apple adds one about every year. For a push type that is not in `PUSH_TYPES` yet, set such an object, instead of a name, as
     the push type of a `Notification`.
 
-    `suffix`: what follows the bundle id in `apns-topic`. `limit`: bytes of a payload sent to a device.
-    `priorities`: what `apns-priority` may be. `token_auth_only`: true when a certificate cannot send it.
+    `suffix`: what follows the bundle id in `apns-topic`. `limit`: the largest payload to a device, in bytes.
+    `priorities`: the allowed values of `apns-priority`. `token_auth_only`: true if a certificate cannot send it.
     """
 
     name: str
@@ -110,7 +110,7 @@ PUSH_TYPES: Final[Mapping[str, PushType]] = MappingProxyType(
 
 
 def push_type_of(payload: Mapping[str, Any]) -> ApnsPushType:
-    """The push type that a payload, as a dict, is for as far as it tells: "alert" where it does not."""
+    """The push type that suits a payload (a dict); "alert" if its keys do not say."""
     aps = payload.get("aps")
     if not isinstance(aps, Mapping):
         return "mdm" if "mdm" in payload else "alert"
@@ -138,10 +138,10 @@ class Notification(PushModel):
         push_type: a key of `PUSH_TYPES`, or a `PushType` that is not in it yet. None for the one that follows from
             the payload, see `push_type_of`, otherwise "alert"; it is "alert" for bytes, which are not read here.
         priority: 1, 5 or 10; None for the push type's default.
-        expiration: until when APNs may store it, in UNIX seconds or as an aware datetime, 0 for a single
-            attempt; a timedelta counts from the moment that the client takes the push; None leaves it to APNs.
+        expiration: the time until which APNs may store it, in UNIX seconds or as an aware datetime; 0 for a single
+            attempt; a timedelta counts from the moment when the client takes the push; None leaves it to APNs.
         collapse_id: at most 64 bytes.
-        apns_id: a `uuid.UUID`, or its text in lower case; if there is none, APNs makes one.
+        apns_id: a `uuid.UUID`, or its text in lower case; with None APNs makes one.
         environment: "production" or "sandbox", if you know which one the token belongs to. With None the push goes
             to the first client of an engine, see `PushEngine`.
     """
@@ -206,10 +206,10 @@ class Notification(PushModel):
 class Broadcast(PushModel):
     """One push to all devices that follow a channel: an update or the end of a Live Activity.
 
-    `channel_id`: as APNs gave it. `payload`: as in `Notification`, of 5120 bytes. `topic`: the bundle id of the app,
-    unless it is the client's. `expiration`: as in `Notification`, until when a channel that stores its newest message keeps
-    this one; 0, the only one that other channels take, is a single attempt. `priority`: 10 at once, 5 and 1 sparing the
-    device's power. `request_id`: as `Notification.apns_id`.
+    `channel_id`: as APNs gave it. `payload`: as in `Notification`, at most 5120 bytes. `topic`: the bundle id of the app;
+    None for the client's. `expiration`: as in `Notification`, for a channel that stores its newest message; 0 is a single
+    attempt, and the only value for other channels. `priority`: 10 is at once, 5 and 1 save the device's power.
+    `request_id`: as `Notification.apns_id`.
 
     Source: "Sending broadcast push notification requests to APNs". Nothing is checked here, as in `Notification`.
     """
@@ -243,9 +243,9 @@ class Localized:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """The object `alert`. Each field is the key of that name with "-" for "_"; None leaves it out.
+    """The object `alert`. Each field is the key of the same name, with "-" instead of "_"; None leaves it out.
 
-    `sound` belongs here in Live Activities only. The last four are of older systems.
+    `sound` belongs here in Live Activities only. The last four fields are for older systems.
     """
 
     title: str | Localized | None = None
@@ -288,7 +288,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """The object `sound`, for critical alerts; an ordinary sound is a plain string. `volume`: 0 to 1."""
+    """The object `sound`, for critical alerts; any other sound is a plain string. `volume`: 0 to 1."""
 
     name: str = "default"
     _: KW_ONLY
@@ -309,16 +309,16 @@ class Sound:
 
 @dataclass(frozen=True, slots=True)
 class Aps:
-    """A payload: the object `aps`, and with `custom` its peers. None (for a flag: False) leaves a key out.
+    """A payload: the object `aps`, and in `custom` the keys beside it. None (for a flag: False) leaves a key out.
 
-    Each field but `custom` is the key of that name with "-" for "_". `alert`: a string is the body. `badge`: 0 removes
+    Each field except `custom` is the key of the same name, with "-" instead of "_". `alert`: a string is the body. `badge`: 0 removes
     it. `content_changed`: of the push types widgets and controls. `relevance_score`: 0 to 1, in Live Activities any number. From `timestamp` on, the fields are those of Live
     Activities, which must have an `event`; times are UNIX seconds or aware datetimes, of which the seconds are kept. Flags may be
     given as 1 and 0, as Apple writes them. `url_args`: Safari's, of older systems.
-    MDM has no `aps`: give {"mdm": magic} as a dict.
+    MDM has no `aps`: pass {"mdm": magic} as a dict.
 
     Raises:
-        ValueError: a value, or a combination of them, that Apple does not know.
+        ValueError: a value, or a combination of values, that Apple does not know.
     """
 
     alert: str | Alert | None = None
@@ -414,7 +414,7 @@ class Aps:
                     raise ValueError(f"{name} belongs to a Live Activity's {owner}, not to its {self.event}")
 
     def to_dict(self) -> dict[str, Any]:
-        """The root object: {"aps": {...}} and the keys of `custom`."""
+        """The payload as a dict: {"aps": {...}} and the keys of `custom`."""
         return {"aps": _to_dict(self), **self.custom}
 
 

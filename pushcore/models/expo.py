@@ -81,7 +81,7 @@ def to_push(
     scope_key: str | None = None,
     now: float | None = None,
 ) -> Notification | Message | LegacyMessage:
-    """The push for one device, by the kind of its token: that of `token`, or the only one in `to`.
+    """The push to one device, for the provider of its token: `token`, or the only one in `to`.
 
     `token` may be what `getDevicePushTokenAsync` returned.
 
@@ -89,8 +89,8 @@ def to_push(
         source: the message in Expo's format, a mapping.
         token: in place of the only one in `to`.
         topic: as in `Notification`.
-        legacy: for FCM's old API.
-        android: what Android gets; None is "notification", and "data" for the old API.
+        legacy: whether a push to FCM is for the legacy API.
+        android: the form for Android; None is "notification", for the legacy API "data".
         experience_id: Expo Go's, and needed by it alone.
         scope_key: Expo Go's, and needed by it alone.
         now: UNIX seconds, needed with a `ttl`.
@@ -99,7 +99,7 @@ def to_push(
         The push; its class depends on the token.
 
     Raises:
-        ValueError: the message is wrong, or the token is none of APNs or FCM. A token of Expo's own gets the answer
+        ValueError: the message is wrong, or the token is neither APNs' nor FCM's. For one of Expo's tokens the message says
             that the device must register with getDevicePushTokenAsync.
     """
     message = message_of(source)

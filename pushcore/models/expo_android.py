@@ -128,7 +128,7 @@ _NOTHING_SHOWN: Final = (None,) * 9
 
 
 def _shown_on_android(message: ExpoMessage) -> tuple[Any, ...] | None:
-    """Android's settings besides title, body and picture."""
+    """Android's settings besides title, body and image."""
     vibrate = message.vibrate
     shown = (
         message.icon,
@@ -182,7 +182,7 @@ def to_legacy(
     Args:
         source: the message in Expo's format, a mapping.
         token: in place of the only one in `to`.
-        android: "data" here, for that is Expo's listing in the legacy form.
+        android: "data" by default, Expo's listing in the legacy form.
         experience_id: Expo Go's, and needed by it alone.
         scope_key: Expo Go's, and needed by it alone.
         now: UNIX seconds, needed with a `ttl`.

@@ -39,17 +39,17 @@ class ExpoMessage(PushModel):
     """A message in Expo's format; the fields have Expo's names, and None leaves one out.
 
     `to`: one token or several. `data`: the app's own object. `sound`: "default", the name of a sound, or an object
-    {"critical", "name", "volume"} for iOS. `ttl`: seconds or a timedelta; it goes before `expiration`, UNIX seconds, an aware datetime, or a timedelta
-    that is a `ttl`. `priority`:
+    {"critical", "name", "volume"} for iOS. `ttl`: seconds or a timedelta. `expiration`: UNIX seconds, an aware datetime, or a timedelta
+    that is a `ttl`; a `ttl` overrides it. `priority`:
     "default" (normal on Android, high on iOS), "normal" or "high". `richContent`: {"image": URL}; iOS shows it with a
     service extension of the app, Android unless the message is data alone. `contentAvailable` was `_contentAvailable`
-    until 2026. `collapse_key` (Android) and `collapseId` (iOS) stand in for each other; `tag`: on Android, the
-    notification with the same tag is replaced. `targetContentId`, `relevanceScore` (0 to 1) and `filterCriteria`: iOS.
+    until 2026. Each of `collapse_key` (Android) and `collapseId` (iOS) is used for the other if that one is missing; `tag`: on
+    Android, the notification with the same tag is replaced. `targetContentId`, `relevanceScore` (0 to 1), `filterCriteria`: iOS.
 
-    From `color` on, the fields are not Expo's service's but are read by the app (Android) or by iOS.
+    From `color` on, the fields are unknown to Expo's service; the app (Android) or iOS reads them.
 
     Raises:
-        ValueError: a value that no platform could take; the sentence names the field.
+        ValueError: a value that no platform accepts; the message names the field.
     """
 
     identifiers: ClassVar[tuple[str, ...]] = ("to",)
@@ -99,12 +99,12 @@ class ExpoMessage(PushModel):
         """The message in Expo's JSON.
 
         Args:
-            source: The object. Where it has a key under its name of today and its old one, today's wins.
-            strict: Refuse keys that Expo is not known to take. Otherwise they are left out, with one warning each: Expo
-                adds some every year.
+            source: the object. If it has a key under its present name and its old one, the present one counts.
+            strict: whether unknown keys are an error. Otherwise they are left out, with one warning each: Expo adds some every
+                year.
 
         Raises:
-            ValueError: it is no object, has a value that no platform could take, or with `strict` an unknown key.
+            ValueError: it is no object, has a value that no platform accepts, or with `strict` an unknown key.
         """
         if type(source) is not dict and not isinstance(source, Mapping):
             raise ValueError(f"a message in Expo's format is a JSON object, not {json_kind(source)}")
@@ -143,12 +143,12 @@ class ExpoMessage(PushModel):
 
     @property
     def lifetime(self) -> int | float | None:
-        """Seconds for which it may be kept, where `ttl` says so."""
+        """Seconds for which the provider may store it, from `ttl`; None if there is none."""
         return self.ttl  # type: ignore[return-value]  # seconds by now
 
     @property
     def expires(self) -> int | float | None:
-        """UNIX seconds until which it may be kept, where `expiration` says so."""
+        """UNIX seconds until which the provider may store it, from `expiration`; None if there is none."""
         return self.expiration  # type: ignore[return-value]  # seconds by now
 
     @property
@@ -158,7 +158,7 @@ class ExpoMessage(PushModel):
 
     @property
     def image(self) -> str | None:
-        """The URL of the picture to show."""
+        """The URL of the image."""
         return None if self.richContent is None else self.richContent.get("image") or None
 
 

@@ -67,7 +67,7 @@ TARGETS: Final = ("token", "fid", "topic", "condition")
 
 
 def camel(name: str) -> str:
-    """The other name that Google's JSON has for a field: `collapse_key` is `collapseKey`."""
+    """The lowerCamelCase name of a field in Google's JSON: `collapse_key` is `collapseKey`."""
     head, *rest = name.split("_")
     return head + "".join(word[:1].upper() + word[1:] for word in rest)
 
@@ -78,13 +78,13 @@ class Message(PushModel):
     Nothing is checked here, because there may be millions. If a push is wrong, its `Result` says so.
 
     Args:
-        token: a registration token, or a Firebase installation id, which Google accepts here too for now.
+        token: a registration token. Google also accepts a Firebase installation id here, for now.
         fid: a Firebase installation id.
-        topic: its name without "/topics/".
+        topic: the topic's name, without "/topics/".
         condition: up to five topics, as in "'news' in topics && !('de' in topics)".
         notification: an `FcmNotification`, or a dict in Google's JSON, whose keys may be in snake_case or in
             lowerCamelCase.
-        data: strings only, to the app.
+        data: strings for the app.
         android: an `AndroidConfig`, or a dict.
         android_v2: an `AndroidConfigV2`, or a dict, in place of `android`.
         webpush: a `WebpushConfig`, or a dict.
@@ -141,9 +141,9 @@ class Message(PushModel):
 
     @classmethod
     def from_dict(cls, source: Mapping[str, Any]) -> Self:
-        """The message that Google's JSON describes: a Message, or a whole SendMessageRequest with `message` in it.
+        """The message in Google's JSON: a Message, or a whole SendMessageRequest with `message` in it.
 
-        Keys may be in snake_case or in lowerCamelCase. What stands in the fields is checked when it is sent.
+        Keys may be in snake_case or in lowerCamelCase. The values of the fields are checked when it is sent.
 
         Raises:
             ValueError: it is no object, has a key that Google does not know, or one twice.
@@ -162,7 +162,7 @@ class Message(PushModel):
         return cls(**fields, validate_only=False if validate is None else validate)
 
     def to_dict(self) -> dict[str, Any]:
-        """Google's JSON: the SendMessageRequest, with `message` in it and `validate_only` where that is set."""
+        """Google's JSON: the SendMessageRequest, with `message` in it, and `validate_only` if it is set."""
         message = {
             name: plain(value)
             for name in _FIELDS
@@ -211,8 +211,8 @@ class LegacyNotification:
 
 
 class LegacyMessage(PushModel):
-    """One push through the legacy API, `/fcm/send`. Google has shut it down; it lives on in gateways and private
-    servers.
+    """One push through the legacy API, `/fcm/send`. Google has shut it down; gateways and private servers still have
+    it.
 
     Exactly one target: `to` (a registration token, "/topics/name" or the key of a device group),
     `registration_ids` or `condition`.
@@ -224,7 +224,7 @@ class LegacyMessage(PushModel):
         registration_ids: 1 to 1000 tokens, in place of `to`.
         condition: of topics, in place of `to`.
         notification: a `LegacyNotification` or a dict in the API's JSON.
-        data: to the app; may be nested, unlike in v1.
+        data: values for the app; may be nested, unlike in v1.
         priority: "normal" or "high".
         time_to_live: seconds or a timedelta, at most 2 419 200 seconds.
         collapse_key: a later message with the same key replaces this one.
@@ -282,12 +282,12 @@ class LegacyMessage(PushModel):
 
     @property
     def token(self) -> str | None:
-        """The same as `to`, under the name that the other pushes have for it."""
+        """The same as `to`, under the name that other pushes use."""
         return self.to
 
     @classmethod
     def from_dict(cls, source: Mapping[str, Any]) -> Self:
-        """The message that the legacy API's JSON describes. What stands in the fields is checked when it is sent.
+        """The message in the legacy API's JSON. The values of the fields are checked when it is sent.
 
         Raises:
             ValueError: it is no object, or has a key that the API does not know.

@@ -1,8 +1,8 @@
-"""The typed parts of an FCM message: what stands in `Message.notification`, `android`, `android_v2`, `webpush`, `apns`.
+"""The typed parts of an FCM message: the values of `Message.notification`, `android`, `android_v2`, `webpush`, `apns`.
 
-Each part's fields are Google's of the same name, and None leaves one out. A nested part can be a dict in Google's JSON
-as well. Nothing is checked at construction: a part with a wrong value makes its push a `Result` INVALID. Do not change
-a dict or a list that a part holds between two pushes of which one may already be on its way.
+Each part has Google's fields of the same names; None leaves one out. A nested part may also be a dict in Google's JSON.
+Nothing is checked at construction: a push with a wrong value ends with a `Result` INVALID. Do not change a dict or a list in
+a part while a push with it may be in flight.
 
 Durations are seconds as a number, a timedelta, or Google's text such as "3.5s".
 
@@ -39,7 +39,7 @@ NotificationProxy = Literal["PROXY_UNSPECIFIED", "ALLOW", "DENY", "IF_PRIORITY_L
 
 @dataclass(frozen=True, slots=True)
 class FcmNotification:
-    """The notification for all platforms. `image`: the URL of a picture, at most 1 MB on Android."""
+    """The notification for all platforms. `image`: the URL of an image, at most 1 MB on Android."""
 
     title: str | None = None
     body: str | None = None
@@ -140,8 +140,8 @@ class AndroidNotification:
 class AndroidConfig:
     """Settings for Android. Set this or `AndroidConfigV2`, never both: Google rejects the two together.
 
-    `priority`: "NORMAL" or "HIGH". `ttl`: up to 2 419 200 seconds (4 weeks, the default); 0 is now or never. `data`
-    takes the place of `Message.data`. `collapse_key`: a device keeps four of them at a time.
+    `priority`: "NORMAL" or "HIGH". `ttl`: up to 2 419 200 seconds (4 weeks, the default); 0 is a single attempt. `data`
+    replaces `Message.data`. `collapse_key`: FCM stores messages with at most four of them per device.
     """
 
     collapse_key: str | None = None
@@ -162,7 +162,7 @@ class AndroidConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AndroidNotificationV2:
-    """As `AndroidNotification`, with the `id` under which Android shows it and without `proxy`."""
+    """Like `AndroidNotification`, with the `id` of the notification on Android, and without `proxy`."""
 
     id: int | None = None
     title: str | None = None
@@ -198,7 +198,7 @@ class AndroidNotificationV2:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteNotification:
-    """The intent of an urgent message that the user shall see; it passes by battery saving."""
+    """The intent of an urgent message that the user must see; battery saving does not delay it."""
 
     mutable_content: bool | None = None
     use_as_v1_data_message: bool | None = None
@@ -212,7 +212,7 @@ class RemoteNotification:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AndroidConfigV2:
     """Settings for Android, by intent: `remote_notification` (urgent, visible) or `background_sync` (data that can
-    wait), not both. The intent stands for a priority, so there is none. (firebase.google.com/docs/cloud-messaging/send/v2-api)
+    wait), not both. The intent replaces the priority. (firebase.google.com/docs/cloud-messaging/send/v2-api)
     """
 
     remote_notification: RemoteNotification | Json | None = None
@@ -238,7 +238,7 @@ class AndroidConfigV2:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebpushFcmOptions:
-    """`link`: where a click leads, https only."""
+    """`link`: the https URL that a click opens."""
 
     link: str | None = None
     analytics_label: str | None = None
@@ -250,7 +250,7 @@ class WebpushFcmOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebpushConfig:
-    """Settings for Web Push: its `headers`, and `notification` as the Notification API has it."""
+    """Settings for Web Push: its `headers`, and `notification` in the form of the Notification API."""
 
     headers: Mapping[str, str] | None = None
     data: Mapping[str, str] | None = None
@@ -264,7 +264,7 @@ class WebpushConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApnsFcmOptions:
-    """`image`: the URL of a picture for the notification."""
+    """`image`: the URL of an image for the notification."""
 
     analytics_label: str | None = None
     image: str | None = None
@@ -276,7 +276,7 @@ class ApnsFcmOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApnsConfig:
-    """Settings that FCM passes to APNs: `headers` such as {"apns-priority": "10"}, and the `payload`, an `Aps` or a dict.
+    """Settings that FCM passes on to APNs: `headers` such as {"apns-priority": "10"}, and the `payload`, an `Aps` or a dict.
 
     `apns-expiration` may be an aware datetime; as text it is UNIX seconds.
     """
@@ -287,7 +287,7 @@ class ApnsConfig:
     live_activity_token: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Google's JSON, the payload in Apple's."""
+        """Google's JSON, with the payload in Apple's."""
         fields = to_dict(self)
         for name, value in self.headers.items() if isinstance(self.headers, Mapping) else ():
             if isinstance(value, datetime) and value.utcoffset() is not None:
@@ -315,7 +315,7 @@ _DURATIONS: Final = frozenset({"ttl", "vibrate_timings", "light_on_duration", "l
 
 
 def to_dict(part: Any) -> dict[str, Any]:
-    """The fields of `part` that are given, in Google's JSON."""
+    """The fields of `part` that are set, in Google's JSON."""
     fields = {}
     for name in part.__slots__:
         value = getattr(part, name)
@@ -325,7 +325,7 @@ def to_dict(part: Any) -> dict[str, Any]:
 
 
 def plain(value: Any, *, duration: bool = False) -> Any:
-    """`value` in terms of JSON: parts become dicts, datetimes text, numbers that are durations "…s"."""
+    """`value` as JSON values: parts become dicts, datetimes text, durations "…s"."""
     if isinstance(value, str | bool):
         return value
     if isinstance(value, _TYPED):
@@ -351,7 +351,7 @@ def seconds(value: int | float) -> str:
 
 
 def lasting(part: Any) -> bool:
-    """Whether nothing within `part` can ever change, so that its JSON can be kept for the next push."""
+    """Whether nothing in `part` can change, so that its JSON can be kept for the next push."""
     if isinstance(part, PARTS):
         return all(lasting(getattr(part, name)) for name in part.__slots__)
     if isinstance(part, tuple):

@@ -9,11 +9,11 @@ _NOT_FIELDS = ("__dict__", "__weakref__")
 
 
 class PushModel:
-    """Two pushes are equal when they are of the same class and all their fields are equal: those of subclasses
-    included, be they slots, fields of a dataclass or plain attributes. A dataclass field with `compare=False` is left out.
+    """Two pushes are equal if they have the same class and all their fields are equal. This includes fields of subclasses:
+    slots, fields of a dataclass, plain attributes. A dataclass field with `compare=False` is left out.
 
-    The hash is that of the class and the identifiers alone, for payloads are dicts, which have none. So do not change an
-    identifier of a push that is in a set or a key of a dict.
+    The hash is made of the class and the identifiers, because payloads are dicts, which have no hash. So do not change an
+    identifier of a push that is in a set or is a key of a dict.
     """
 
     __slots__ = ()

@@ -72,7 +72,7 @@ class TokenKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class DeviceToken:
-    """A recognised token. `token` is without the white space around it; empty if the source has no text.
+    """A recognised token. `token`: without the white space around it; empty if the source has no text.
 
     `reason`: why it cannot be used, as a sentence; empty for APNs, FCM and FID.
     """

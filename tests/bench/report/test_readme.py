@@ -88,7 +88,7 @@ def test_readme_has_three_figures_with_their_commands() -> None:
     assert readme.summary(MACHINE, rows, DAY) == (
         "- **461 705 pushes/s to APNs from one core**, 2.16 µs of CPU each; aioapns takes 87 times as much, firebase-admin "
         "takes 251 times as much (`python -m bench rivals`).\n"
-        "- **94% of what one connection can carry**, with APNs answering after 50 ms (`python -m bench delay`).\n"
+        "- **94% of what one connection can carry**, when APNs responds after 50 ms (`python -m bench delay`).\n"
         "- **54 MB of memory for 500 000 pushes**, 0.00 MB more for each further million (`python -m bench memory`).\n"
         "\nMeasured 2026-11-25 on AMD EPYC, 2 cores, commit abc1234.\n"
     )
