@@ -54,7 +54,7 @@ class Exchange:
     The request: `template`, `path` (the part after the template's path), `own_fields` (fields of this request alone) and
     `body`. `sink` is called with the exchanges that finished together and have this sink; `context` belongs to the sink.
     `deadline` is in the clock of the event loop. `attempts` counts the connections that the request was sent on,
-    `connection` is the last of them, and `refusals` counts those that refused it without progress (`Pool`).
+    `connection` is the last of them, and `refusals` counts those that refused it and never gave a response (`Pool`).
 
     The response: `status` (0 until there is one), `header_block` (undecoded: see `header_of`; a list of fields if the
     connection had to decode it), `data` (its body). `error` is None when the response is complete.

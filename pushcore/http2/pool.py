@@ -32,11 +32,14 @@ from .frames import NO_ERROR
 from .protocol import ENGINES, Http2, Link
 from .proxy import Proxy
 from .streams import LONG_SILENCE, ConnectionState, Limits, Streams
+from .tls import name_tls_error
 
 log = logging.getLogger("pushcore.http2")
 
 MAX_REFUSALS = 5
-"""Refusals of one request, by connections that made no progress, after which it is reported as UNSENT."""
+"""Refusals of one request, by connections without any response, after which it is reported as UNSENT."""
+REFUSAL_ROUNDS = 2
+"""Rounds of refusals without a response, see `Streams.refusal_rounds`, after which a connection is replaced."""
 DIALS = 4
 """Dials in progress at a time, at most, once the server has accepted our credentials and while `BATCH` requests wait."""
 BATCH = 256
@@ -226,7 +229,7 @@ class Pool:
         connection = link.connection
         if connection.refused:
             refused, connection.refused = connection.refused, []
-            self._resend(refused, self._has_progressed(connection))
+            self._resend(refused, self._has_progressed(connection, refused))
         if connection.answered:
             # Not before the first response: a server may send SETTINGS and then GOAWAY.
             self.dialer.reset(trusted=connection.authenticated, dialled_at=connection.opened_at)
@@ -241,18 +244,21 @@ class Pool:
         self.pump()
         self._notify()
 
-    def _has_progressed(self, connection: Streams) -> bool:
+    def _has_progressed(self, connection: Streams, refused: list[Exchange]) -> bool:
         """Whether a connection that has refused requests has processed, or will process, other requests.
 
         A server may limit the requests of one connection (nginx's `keepalive_requests`): it then processes that many and
-        refuses the rest.
+        refuses the rest. One that does so without GOAWAY is left.
         """
-        progressed = connection.progressed
-        connection.progressed = False
         carried = connection.carried
         if carried:
             self._learn_limit(connection, carried)
-        return progressed or bool(carried)
+        elif connection.state is ConnectionState.OPEN:
+            connection.count_refusals(refused)
+            if connection.answered and connection.refusal_rounds >= REFUSAL_ROUNDS:
+                connection.error = ConnectionLost("the server refuses every request on this connection")
+                connection.drain()
+        return connection.answered or bool(carried)
 
     def _learn_limit(self, connection: Streams, carried: int) -> None:
         """If two connections in a row processed this number of requests and no more, later ones get no more than that."""
@@ -362,7 +368,10 @@ class Pool:
                 return  # all waiting requests have been cancelled or have expired
             self.dialled += 1
             link = await dialer.dial()
-        except TransportError as error:
+        except Exception as failure:
+            error = failure if isinstance(failure, TransportError) else name_tls_error(failure)
+            if error is not failure:
+                log.exception("the dial failed unexpectedly")  # and the next one waits as after any failure
             dialer.back_off(error)
             log.warning("cannot connect to %s port %d: %s", dialer.host, dialer.port, error)
             if isinstance(error, GoAway):

@@ -111,6 +111,9 @@ class Streams:
         """Whether a probe after a long silence has had no reply yet, see `probe`."""
         self.served: int | None = None
         """How many requests had been written when the peer ended the connection, if all of them had been answered."""
+        self.refusal_rounds = 0
+        """How often the peer, since its last response, has refused requests that were opened after its last refusals."""
+        self._refused_from = self.next_id  # streams from here on were opened after the last refusals
         self.opened_at = now
         self.last_received = now
         self._idle_at = now  # the last tick at which no request was open
@@ -120,6 +123,7 @@ class Streams:
         self._reset_budget = float(limits.resets_per_second)
         self._budget_at = now
         self._last_allowed = frames.LAST_STREAM_ID
+        self._carried: int | None = None
         self._reply_deadline: float | None = None  # for any byte from the peer, after a PING or a probe
 
     # Implemented by the codecs.
@@ -189,8 +193,7 @@ class Streams:
     @property
     def carried(self) -> int | None:
         """The number of requests that the peer processes according to its GOAWAY; None unless it has refused later ones."""
-        last = self._last_allowed
-        return (last + 1) // 2 if last < self.next_id else None
+        return self._carried
 
     @property
     def unresponsive(self) -> bool:
@@ -215,6 +218,16 @@ class Streams:
         else:
             self.finished.append(exchange)
 
+    def count_refusals(self, refused: list[Exchange]) -> None:
+        """The peer has refused these requests by RST_STREAM."""
+        if self.progressed:
+            self.progressed, self.refusal_rounds = False, 0
+        elif refused[-1].stream_id >= self._refused_from:
+            self.refusal_rounds += 1
+        else:
+            return
+        self._refused_from = self.next_id
+
     def _on_reset(self, stream_id: int, code: int) -> None:
         """The peer sent RST_STREAM for an open stream."""
         # RFC 9113, section 8.7: REFUSED_STREAM says that no processing took place.
@@ -227,7 +240,10 @@ class Streams:
         self.error = GoAway(code, debug, unprocessed=False, reason=reason)
         self._last_allowed = min(last, self._last_allowed)
         refused = GoAway(code, debug, unprocessed=True, reason=reason)
-        for stream_id in [stream_id for stream_id in self.streams if stream_id > self._last_allowed]:
+        above = [stream_id for stream_id in self.streams if stream_id > self._last_allowed]
+        if self._last_allowed < self.next_id:  # it may have answered streams above `last` before
+            self._carried = (above[0] if above else self._last_allowed + 1) // 2
+        for stream_id in above:
             # If a response has begun, the GOAWAY contradicts it; sending that request again might double the push.
             self._finish(stream_id, self.error if self.streams[stream_id].status else refused)
         self.drain()

@@ -17,7 +17,7 @@ from pushcore.http2.exchange import NO_FIELDS, Exchange, request
 from pushcore.http2.headers import HeaderTemplate
 from pushcore.http2.pool import BATCH, DIALS, MAX_REFUSALS, Pool
 from pushcore.http2.protocol import Link
-from pushcore.http2.streams import Limits
+from pushcore.http2.streams import ConnectionState, Limits
 from tests.support import virtual
 
 TEMPLATE = HeaderTemplate([(b":method", b"POST"), (b":scheme", b"https"), (b":authority", b"example.com")])
@@ -543,6 +543,27 @@ async def test_a_limit_counts_what_a_connection_has_taken_before(monkeypatch: py
     await stage.pool.close()
 
 
+async def test_a_server_that_resets_all_after_some_requests_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It sends no GOAWAY: another connection takes the rest, and nothing ends UNSENT."""
+    stage = Stage(monkeypatch, max_connections=1)
+    sent = stage.submit(3 * MAX_REFUSALS)
+    number = 0
+    while len(stage.finished) < len(sent):
+        await until(lambda number=number: len(stage.wires) > number and stage.open_streams()[number] > 0)  # type: ignore[misc]
+        wire = stage.wires[number]
+        wire.answer(next(iter(wire.link.connection.streams)))
+        while (
+            streams := wire.link.connection.streams
+        ) and wire.link.connection.state is ConnectionState.OPEN:
+            wire.send(b"".join(frames.encode_rst_stream(key, frames.REFUSED_STREAM) for key in streams))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        number += 1
+    assert number == len(sent)
+    assert [exchange.status for exchange in sent] == [200] * len(sent)
+    await stage.pool.close()
+
+
 @pytest.mark.parametrize("last", [0, 1])
 async def test_a_server_that_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch, last: int) -> None:
     """GOAWAY for everything on every connection ends after five; one that takes a request each time makes progress."""
@@ -585,6 +606,23 @@ async def test_a_permanent_error_ends_all_requests_at_once(monkeypatch: pytest.M
     sent = stage.submit(3)
     await until(lambda: len(stage.finished) == 3)
     assert all(isinstance(exchange.error, AlpnError) and exchange.attempts == 0 for exchange in sent)
+    await stage.pool.close()
+
+
+@pytest.mark.parametrize(
+    "failure", [UnicodeError("label empty or too long"), MemoryError(), RuntimeError("a bug")]
+)
+async def test_a_dial_that_fails_for_any_reason_is_followed_by_a_pause(
+    monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    """It was dialled again at once, thousands of times a second."""
+    stage = Stage(monkeypatch)
+    stage.failures = [failure] * 1000
+    (exchange,) = stage.submit(seconds=0.4)
+    await until(lambda: bool(stage.finished))
+    assert isinstance(exchange.error, ConnectError | ResponseTimeout)
+    assert exchange.error.unprocessed
+    assert stage.pool.dialled < 10
     await stage.pool.close()
 
 

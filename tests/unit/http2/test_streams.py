@@ -447,6 +447,41 @@ def test_goaway_says_how_many_requests_the_peer_has_taken(dial: Dial) -> None:
     assert client.connection.carried == 0
 
 
+def test_a_round_of_refusals_is_over_when_a_newer_request_is_refused(dial: Dial) -> None:
+    client, wire = dial(), h.UncheckedServer()
+    connection = client.connection
+
+    def refuse(*stream_ids: int) -> int:
+        client.feed(*(h.rst_stream(stream_id, h.REFUSED_STREAM) for stream_id in stream_ids))
+        connection.count_refusals(client.refused[-len(stream_ids) :])
+        return connection.refusal_rounds
+
+    for _ in range(4):
+        client.request()
+    client.feed(wire.answer(1))
+    connection.progressed = True  # as `Link` says it
+    assert refuse(3) == 0
+    for _ in range(2):
+        client.request()
+    assert refuse(5, 7) == 0  # opened before the first refusal
+    assert refuse(9) == 1
+    client.request()
+    assert refuse(11) == 1
+    assert refuse(13) == 2
+    client.request()
+    connection.progressed = True
+    assert refuse(15) == 0
+
+
+def test_goaway_counts_the_requests_that_were_answered_all_the_same(dial: Dial) -> None:
+    """A server may have processed more than its GOAWAY says: what it refuses is what is left."""
+    client, wire = dial(), h.UncheckedServer()
+    for _ in range(4):
+        client.request()
+    client.feed(wire.answer(1), wire.answer(3), wire.answer(5), h.goaway(1))
+    assert (client.connection.carried, len(client.refused)) == (3, 1)
+
+
 @pytest.mark.parametrize(("length", "kept"), [(99, 99), (100, 100), (101, 100)])
 def test_a_reason_is_cut(length: int, kept: int) -> None:
     assert read_reason(b"x" * length) == "x" * kept
