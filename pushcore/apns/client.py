@@ -404,7 +404,7 @@ class ApnsDispatcher(Dispatcher[Notification]):
         Returns:
             Whether it was sent again.
         """
-        if exchange.status != 403 or exchange.error is not None:
+        if exchange.status not in (403, 429) or exchange.error is not None:
             return False
         reason = read_error(exchange.data)[0]
         replayed = getattr(exchange, "replayed", False)
@@ -417,6 +417,8 @@ class ApnsDispatcher(Dispatcher[Notification]):
         elif reason == "UnrelatedKeyIdInToken":
             # A second connection with this response was not bound by another client: then the response stands.
             helps = not replayed and pool is not None and self._drain_bound(exchange.connection)
+        elif reason == "TooManyProviderTokenUpdates":
+            helps = not replayed and pool is not None and self._drain_updated(exchange.connection)
         else:
             return False
         if pool is None or self._pool is None or not helps or replayed:
@@ -486,9 +488,23 @@ class ApnsDispatcher(Dispatcher[Notification]):
     def _drain_bound(self, connection: Streams) -> bool:
         """After an UnrelatedKeyIdInToken: drain a connection, because its first push had another key.
 
-        This client has one key, so a proxy on the path shares connections between clients. False when as many were drained within
-        `DRAIN_WINDOW` as the client may have: Apple takes rapid connects for an attack.
+        This client has one key, so a proxy on the path shares connections between clients.
         """
+        return self._drain(connection, "APNs has bound a connection to another key: opening a new one")
+
+    def _drain_updated(self, connection: Streams) -> bool:
+        """After a TooManyProviderTokenUpdates: drain a connection that has used two tokens, 20 minutes apart by our clock.
+
+        So the clock was slow and has been set right. Apple would reject the second token until its own 20 minutes are over.
+        """
+        lease = next((lease for link, lease in self._leases.items() if link.connection is connection), None)
+        if lease is None or not lease.updated:
+            return False
+        return self._drain(connection, "APNs takes a token for too young: opening a new connection for it")
+
+    def _drain(self, connection: Streams, why: str) -> bool:
+        """Drain a connection that APNs rejects everything on. False when as many were drained within `DRAIN_WINDOW` as the
+        client may have: Apple takes rapid connects for an attack."""
         if connection.state is not ConnectionState.OPEN:
             return True
         now = self._loop.time()
@@ -497,7 +513,7 @@ class ApnsDispatcher(Dispatcher[Notification]):
         if self._drained >= self.max_connections:
             return False
         self._drained += 1
-        log.warning("APNs has bound a connection to another key: opening a new one")
+        log.warning("%s", why)
         connection.drain()
         return True
 

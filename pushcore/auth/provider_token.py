@@ -15,7 +15,7 @@ So no token is older than 30 + 2 + 20 = 52 minutes when it is used.
 After a longer one that token is in the future, and Apple rejects it (InvalidProviderToken). So the key returns to the slot
 of the clock at once, and a connection that used the later token is replaced by a new one. A lease counts the time that passes
 between its calls and not the step, so its 20 minutes end on time. A step forward looks like a pause: it ends the
-20 minutes early, at the risk of one 429 TooManyProviderTokenUpdates.
+20 minutes early; a connection that Apple rejects the next token on (429 TooManyProviderTokenUpdates) is replaced by a new one.
 
 **A rejected token.** After ExpiredProviderToken Apple rejects everything on that connection, also with a newer token. So a
 connection that used an older token is replaced (`TokenLease.first`). If the newest token itself was rejected, this machine's
@@ -297,6 +297,11 @@ class TokenLease:
         self.due = -math.inf
         self.since = -math.inf
         self._first_use = -math.inf  # of `token`, corrected for steps back of the clock
+
+    @property
+    def updated(self) -> bool:
+        """Whether the connection has used a second token, at least `HOLD` after the first by our clock."""
+        return self.first is not self.token and self.hold >= HOLD
 
     def renew(self, now: float) -> bytes | None:
         """The new value of `authorization` if it changes with this request; None otherwise, or if the connection `must_drain`."""

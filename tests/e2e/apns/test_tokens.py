@@ -258,6 +258,27 @@ async def test_a_clock_that_was_fast_and_is_set_right_is_accepted_at_the_next_pu
 
 
 @pytest.mark.parametrize("http2", ENGINES)
+@pytest.mark.parametrize("slow", [1900.0, 3400.0])
+async def test_a_clock_that_was_slow_and_is_set_right_is_accepted_at_the_next_push(
+    slow: float, http2: str, certs: Certificates
+) -> None:
+    """Apple sees two tokens on one connection within 20 minutes, whatever our clock says: the connection is replaced."""
+    clock = Clock()
+    wrong = clock.skewed(-slow)
+    async with FakeApns(certs=certs, now=clock) as fake:
+        clock.now = just_before_a_slot(key_of(fake), 1790.0) + slow
+        async with using(client_of(fake, now=wrong, http2=http2)) as client:
+            assert (await client.send(push())).ok
+            wrong.seconds = 0.0
+            results = await send_all(client, [push(number) for number in range(20)])
+            assert verdicts(results) == {Verdict.ACCEPTED: 20}
+            assert fake.counts[429, "TooManyProviderTokenUpdates"] >= 1
+            clock.now += 1.0
+            assert (await client.send(push())).ok
+            assert fake.accepted == 2
+
+
+@pytest.mark.parametrize("http2", ENGINES)
 async def test_a_replay_is_refused_no_more_than_once(http2: str, certs: Certificates) -> None:
     """No token is young enough for this fake: the push is sent twice and no more."""
     clock = Clock()
