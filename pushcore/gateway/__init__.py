@@ -1,4 +1,4 @@
-"""An HTTP service on the engine: pushes by a plain dialect of JSON, for programs in any language. Needs the extra `gateway`.
+"""An HTTP service on the engine: pushes as plain JSON, for programs in any language. Needs the extra `gateway`.
 
 `create_app` makes the ASGI application, `GatewayConfig` says what it serves. `pushcore gateway` runs it.
 """

@@ -29,11 +29,11 @@ from .problems import GatewayProblem
 def create_app(config: GatewayConfig) -> Starlette:
     """The gateway as an ASGI application.
 
-    Its clients are opened by the lifespan. An application that mounts it must enter that of this one as well:
+    Its lifespan opens the clients. An application that mounts it must enter this lifespan, too:
     `async with app.router.lifespan_context(app)`.
 
     Args:
-        config: as `read_config` gives it, or made in code.
+        config: the result of `read_config`, or made in code.
 
     Raises:
         BadInput, ConfigurationError: the configuration cannot work.
@@ -91,7 +91,7 @@ class GatewayApp(Starlette):
 
 
 async def _http_problem(request: Request, error: Exception) -> Response:
-    """What Starlette rejects by itself: unknown paths and methods."""
+    """The response to what Starlette rejects by itself: unknown paths and methods."""
     assert isinstance(error, HTTPException)
     names = {
         404: ("not-found", "there is nothing at this path"),

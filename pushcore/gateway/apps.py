@@ -1,4 +1,4 @@
-"""`App`: an app of the configuration with its clients, and which of them a push goes through."""
+"""`App`: an app of the configuration with its clients, and the choice of the client for a push."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class App:
     Attributes:
         section: its part of the configuration.
         senders: one for each provider and environment, and for each key of Apple's.
-        expo: where tokens that Expo has issued are forwarded to; None where they are not.
-        fingerprint: of its configuration and of the files that it names: equal when nothing has changed.
+        expo: forwards pushes to tokens that Expo has issued; None if they are not forwarded.
+        fingerprint: of its configuration and of the files that it names; it is equal if nothing has changed.
 
     Raises:
         BadInput, ConfigurationError: a key or certificate cannot be used.
@@ -127,7 +127,7 @@ class App:
         return sender
 
     def to_fcm(self) -> AppSender:
-        """The sender to FCM. Raises `GatewayProblem` when the app has none."""
+        """The sender to FCM. Raises `GatewayProblem` if the app has none."""
         if self.fcm is None:
             raise GatewayProblem(422, "no-provider", f"app {self.id} has no account of FCM")
         return self.fcm
@@ -151,7 +151,7 @@ class App:
             await webhook.close()
 
     async def close_when_idle(self) -> None:
-        """The same when no request uses it any more."""
+        """Finish and close as soon as no request uses it."""
         for sender in self.senders:
             await sender.close_when_idle()
         if self.expo is not None:
@@ -253,7 +253,7 @@ def make_expo(section: ExpoSection, at: Place = nowhere) -> ExpoService:
 
 
 def read_line(path: str, what: str) -> str:
-    """The one line of a file. Raises `BadInput` when it is more, less or not of printable ASCII."""
+    """The only line of a file. Raises `BadInput` if there are more or none, or if it is not printable ASCII."""
     text = read_small(path, what, 4096).decode("ascii", "replace").strip()
     if not text or not text.isascii() or not text.isprintable() or " " in text:
         raise BadInput(f"{shown_name(path)} is not {what}; expected one line of printable ASCII")
@@ -261,7 +261,7 @@ def read_line(path: str, what: str) -> str:
 
 
 def fingerprint(section: AppSection, at: Place = nowhere) -> bytes:
-    """A digest of an app's configuration and of the files that it names, so that a new key under an old name is seen.
+    """A digest of an app's configuration and of the files that it names, which changes with a new key under an old name.
 
     They are read more than once, so none can be a pipe.
 

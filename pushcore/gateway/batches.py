@@ -1,4 +1,4 @@
-"""The pushes of one request through their senders, until each has its result or the request has no time left."""
+"""Sends the pushes of one request, until each has its result or the time of the request is over."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PushBatch:
         self._done: asyncio.Future[None] | None = None
 
     def finish(self, entries: Sequence[Entry], results: Sequence[Result]) -> None:
-        """See `Waiter`. What comes after the deadline is dropped."""
+        """See `Waiter`. Results after the deadline are dropped."""
         known = self.results
         for (_, key, _), result in zip(entries, results, strict=True):
             if known[key] is None:
@@ -36,7 +36,7 @@ class PushBatch:
             _set(self._done)
 
     async def wait(self, seconds: float) -> None:
-        """Wait for the last result, at most so long."""
+        """Wait for the last result, at most this long."""
         if self.missing:
             loop = asyncio.get_running_loop()
             done = self._done = loop.create_future()
@@ -55,13 +55,13 @@ def _set(future: asyncio.Future[None]) -> None:
 async def send_all(
     caller: str, pushes: list[tuple[AppSender, Any]], deadline: float = REQUEST
 ) -> list[Result]:
-    """Send pushes and wait for their results, which are in the order of the pushes.
+    """Send pushes and wait for their results; these are in the order of the pushes.
 
-    A push that has no turn within `QUEUED` seconds, or half of a shorter deadline, is not sent: UNSENT. One that has no
-    response by the deadline is UNKNOWN: it may have been delivered.
+    A push that waits in the queue for `QUEUED` seconds, or for half of a shorter deadline, is not sent: UNSENT. A push without a
+    response at the deadline is UNKNOWN: it may have been delivered.
 
     Args:
-        caller: whose breaker and share count.
+        caller: its breaker and its turns in the queue are used.
         pushes: each with its sender; no object twice.
         deadline: seconds, at most `REQUEST`.
     """

@@ -1,8 +1,8 @@
-"""`CallerBreaker`: stops the pushes of one caller to one provider while every one of them would fail.
+"""`CallerBreaker`: stops the pushes of one caller to one provider while all of them would fail.
 
 The rules are those of the engine (`engine.breaker`), except the rule for suspect tokens: a service cannot know whether a
 caller has invalid tokens or a wrong environment, and a caller with invalid tokens may have valid ones as well. After
-`HALF_OPEN` seconds one push is sent. If it is accepted, or rejected for a reason of its own, the breaker closes.
+`HALF_OPEN` seconds one push is sent. If it is accepted, or rejected for another reason, the breaker closes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class CallerBreaker:
 
     Attributes:
         trip: why it is open; None while it is closed.
-        accepted: pushes that were accepted while it was closed, and not told to `seen`: who has many adds them here.
+        accepted: pushes that were accepted while it was closed and were not passed to `seen`; a batch is added here.
     """
 
     __slots__ = ("_breaker", "_clock", "_probe_at", "_probing", "accepted", "trip")
@@ -38,7 +38,7 @@ class CallerBreaker:
         self._probing = False
 
     def refuses(self) -> float | None:
-        """None when a push may be sent: while it is open, one at a time that is due. Else the seconds until then."""
+        """None if a push may be sent (while it is open, one push after each wait); otherwise the seconds until then."""
         if self.trip is None:
             return None
         wait = self._probe_at - self._clock()
@@ -48,7 +48,7 @@ class CallerBreaker:
         return None
 
     def seen(self, result: Result) -> bool:
-        """Look at a result. Returns whether the breaker has opened by it."""
+        """Count a result; whether it has opened the breaker."""
         if self.trip is None:
             if result.verdict is ACCEPTED:
                 self.accepted += 1

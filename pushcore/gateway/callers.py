@@ -1,4 +1,4 @@
-"""Callers and their tokens. The gateway knows a token by its SHA-256 alone."""
+"""Callers and their tokens. The gateway knows only the SHA-256 of a token."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def new_token() -> str:
 
 
 def digest_of(token: str) -> str:
-    """What the configuration keeps of a token: its SHA-256 in hexadecimal. A random token needs no salt."""
+    """The SHA-256 of a token in hexadecimal, which the configuration has. A random token needs no salt."""
     return sha256(token.encode()).hexdigest()
 
 
 class Caller:
-    """Who sends. `active`: its requests in progress.
+    """A program that sends. `active`: its requests in progress.
 
     Args:
         name: for logs and metrics.
         apps: ids of the apps that it may use; empty for all.
-        concurrent: requests at a time.
-        rate: pushes a second, None for no limit; a second's worth may come at once.
+        concurrent: limit of requests at a time.
+        rate: limit of pushes per second, None for none; the pushes of one second may come at once.
     """
 
     __slots__ = ("_clock", "_credit", "_credit_at", "active", "apps", "concurrent", "name", "rate")
@@ -67,7 +67,7 @@ class Caller:
         return cls(section.name, section.apps, section.concurrent, section.rate)
 
     def enter(self) -> None:
-        """Begin a request; `leave` ends it. Raises `GatewayProblem` 429 when it has too many already."""
+        """Begin a request; `leave` ends it. Raises `GatewayProblem` 429 if the caller has too many already."""
         if self.active >= self.concurrent:
             raise GatewayProblem(
                 429,
@@ -82,7 +82,7 @@ class Caller:
         self.active -= 1
 
     def spend(self, pushes: int) -> None:
-        """Pay for the pushes of a request, before the first of them. Raises `GatewayProblem` 429 when its rate does not permit it."""
+        """Count the pushes of a request, before the first is sent. Raises `GatewayProblem` 429 if the rate does not permit them."""
         wait = self.wait_for(pushes)
         if wait > 0:
             raise GatewayProblem(
@@ -95,7 +95,7 @@ class Caller:
     def wait_for(self, pushes: int) -> float:
         """Seconds until the rate permits this number of pushes; if 0, they are deducted.
 
-        More than a second's worth is permitted when the credit is full, and is owed afterwards.
+        More than the pushes of a second are permitted if the credit is full; the caller then waits longer.
         """
         if self.rate is None:
             return 0.0
@@ -114,7 +114,7 @@ class Callers:
 
     Args:
         sections: of the configuration.
-        known: callers so far: one of the same name and limits keeps its state.
+        known: the present callers: one with the same name and limits keeps its state.
     """
 
     def __init__(self, sections: Iterable[CallerSection], known: Callers | None = None) -> None:
@@ -140,8 +140,8 @@ class Callers:
     def find(self, authorization: bytes | None) -> Caller:
         """The caller of an `Authorization` header. Raises `GatewayProblem` 401.
 
-        The time that this takes says nothing of a token: it depends on its SHA-256, which nobody can choose, and that is
-        compared in constant time at the end.
+        Its duration does not reveal a token: it depends on the token's SHA-256, which a client cannot choose, and which is compared
+        in constant time at the end.
         """
         if self._anonymous is not None:
             return self._anonymous

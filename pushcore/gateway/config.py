@@ -1,4 +1,4 @@
-"""`gateway.toml`: what the gateway serves, to whom, and how. A mistake in it is one sentence with file and line.
+"""`gateway.toml`: the apps, the callers and the server. A mistake in it is one sentence with file and line.
 
 `config_file` reads it.
 """
@@ -45,7 +45,7 @@ def nowhere(*path: str | int) -> str:
 
 
 class ServerSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="kebab"):
-    """`[server]`: where it listens. `trusted-proxies`: addresses or networks whose `X-Forwarded-*` are believed."""
+    """`[server]`: host and port. `trusted-proxies`: addresses or networks whose `X-Forwarded-*` headers are used."""
 
     host: Text = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535)] = 8080
@@ -56,7 +56,7 @@ class ServerSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class LimitsSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="kebab"):
-    """`[limits]`: what one request may cost. `body`: bytes, after decompression. `stream-line`: bytes of a line."""
+    """`[limits]`: limits of one request. `body`: bytes, after decompression. `stream-line`: bytes of a line."""
 
     body: Annotated[int, Meta(ge=1024, le=1 << 30)] = 8 * 1024 * 1024
     stream_line: Annotated[int, Meta(ge=1024, le=1 << 20)] = 64 * 1024
@@ -64,9 +64,9 @@ class LimitsSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class ApnsSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="kebab"):
-    """`[[app.apns]]`: a key or a certificate of Apple's. `topics`: the bundle ids; the first is that of pushes that name none.
+    """`[[app.apns]]`: a key or a certificate from Apple. `topics`: the bundle ids; the first is for pushes that name none.
 
-    `key-environment`: of a key that Apple has made for one environment alone.
+    `key-environment`: the environment of a key that is valid for one only.
     """
 
     topics: Annotated[tuple[Text, ...], Meta(min_length=1)]
@@ -86,7 +86,7 @@ class ApnsSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True,
 
 
 class FcmSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="kebab"):
-    """`[app.fcm]`: an account of Google's. `rate`: of the project, such as "600000/min"."""
+    """`[app.fcm]`: a service account from Google. `rate`: of the project, such as "600000/min"."""
 
     service_account: Text
     project: Text | None = None
@@ -99,7 +99,7 @@ class FcmSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, 
 
 
 class ExpoSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="kebab"):
-    """`[app.expo]`: which apps may request sealed tokens, and where pushes to tokens that Expo has issued are forwarded.
+    """`[app.expo]`: the apps that may request sealed tokens, and the forwarding of pushes to tokens that Expo has issued.
 
     `project-ids`: the app's ids at Expo. `packages`: its application ids on Android; on iOS they are the topics of APNs.
     `forward`: "expo" forwards pushes to tokens that Expo has issued to Expo's service. `access-token-file`: of the Expo account.
@@ -115,16 +115,16 @@ class ExpoSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True,
 
 
 class SealingSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="kebab"):
-    """`[sealing]`: files with the keys of sealed tokens and of receipts, one key in a line, the newest first."""
+    """`[sealing]`: files with the keys of sealed tokens and of receipts, one key per line, the newest first."""
 
     token_keys: Text | None = None
     receipt_keys: Text | None = None
 
 
 class WebhookSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="kebab"):
-    """`[[app.webhook]]`: a receiver of results. `results`: "all", or "dead" for those that say to drop the token.
+    """`[[app.webhook]]`: a receiver of results. `results`: "all", or "dead" for results with a token to drop.
 
-    `secret-file`: with "whsec_…". `private`: whether the URL may be of this machine or a private network.
+    `secret-file`: with "whsec_…". `private`: whether the URL may be on this machine or in a private network.
     """
 
     url: Text
@@ -135,7 +135,7 @@ class WebhookSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class AppSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="kebab"):
-    """`[[app]]`: an app with its providers. `android`: the form in which Android gets a message of Expo's."""
+    """`[[app]]`: an app with its providers. `android`: the form for Android of a message in Expo's format."""
 
     id: Name
     apns: tuple[ApnsSection, ...] = ()
@@ -148,7 +148,7 @@ class AppSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, 
 class CallerSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="kebab"):
     """`[[caller]]`: a program that may send. `tokens`: SHA-256 of each of its tokens, in hexadecimal.
 
-    `apps`: ids, none for all. `concurrent`: requests at a time. `rate`: pushes a second, none for no limit.
+    `apps`: ids, none for all. `concurrent`: limit of requests at a time. `rate`: limit of pushes per second, none for no limit.
     """
 
     name: Name
@@ -159,9 +159,9 @@ class CallerSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class FleetSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="kebab"):
-    """`[fleet]`: several instances of one config. `redis`: where they share rates and idempotency keys.
+    """`[fleet]`: several instances of one config. `redis`: the server through which they share rates and idempotency keys.
 
-    `instances`: without Redis, how many there are: each keeps its share of every rate.
+    `instances`: without Redis, their number: each uses its part of every rate.
     """
 
     redis: Annotated[str, Meta(pattern=r"^(redis|rediss|unix|valkey|valkeys)://")] | None = None
@@ -169,7 +169,7 @@ class FleetSection(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class GatewayConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename="kebab"):
-    """The whole file, with paths as they are opened; the keys are the attributes' names with dashes.
+    """The whole file, with resolved paths; its keys are the attributes' names with dashes.
 
     `source`: its path. `locate`: gives the line of a path in it; None where there is no file.
     """
@@ -184,7 +184,7 @@ class GatewayConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     locate: Any = None
 
     def at(self, *path: str | int) -> str:
-        """Where a path stands, for messages: "gateway.toml:12" for ("app", 1, "id")."""
+        """The position of a path, for messages: "gateway.toml:12" for ("app", 1, "id")."""
         locate: Place | None = self.locate
         return self.source if locate is None else locate(*path)
 
@@ -194,7 +194,7 @@ class GatewayConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         return msgspec.structs.replace(self, server=server)
 
     def check(self) -> None:
-        """Checks what no single value shows. Raises `BadInput` when it cannot work."""
+        """Check values against each other. Raises `BadInput` if they cannot work."""
         at: Place = self.at
         _unique("app", [app.id for app in self.app], at)
         _unique("caller", [caller.name for caller in self.caller], at)
@@ -275,7 +275,7 @@ class GatewayConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 @contextlib.contextmanager
 def blamed_on(place: str) -> Iterator[None]:
-    """What is wrong in the block is said with this place of the file."""
+    """Errors of the block are reported with this position in the file."""
     try:
         yield
     except (BadInput, ConfigurationError) as error:
@@ -334,7 +334,7 @@ def _unique(kind: str, names: Iterable[str], at: Place) -> None:
 
 
 def is_name(text: str) -> bool:
-    """Whether an app or a caller may be called so."""
+    """Whether an app or a caller may have this name."""
     return re.match(NAME, text) is not None
 
 

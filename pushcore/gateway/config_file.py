@@ -31,11 +31,11 @@ PATHS: Final = frozenset(
 
 
 def read_config(path: str | os.PathLike[str], *, again: bool = False) -> GatewayConfig:
-    """The configuration in a TOML file; relative paths in it are from its directory on.
+    """The configuration in a TOML file; relative paths in it are relative to its directory.
 
     Args:
         path: of the file.
-        again: whether it has been read before, so that it cannot be a pipe, for which requests would wait.
+        again: whether it was read before; then it must not be a pipe, because requests would wait for it.
 
     Raises:
         BadInput: the file cannot be read or has a mistake; one sentence with its line.
@@ -66,7 +66,7 @@ def _nested(name: str) -> BadInput:
 
 
 def make_config(content: dict[str, Any], name: str, locate: Locate, directory: Path) -> GatewayConfig:
-    """The configuration in what a TOML file holds. Raises as `read_config`."""
+    """The configuration from the content of a TOML file. Raises the errors of `read_config`."""
     try:
         config = msgspec.convert(
             {**_absolute(content, directory), "source": name, "locate": locate}, GatewayConfig
@@ -107,7 +107,7 @@ _PART: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 
 
 def _explain(text: str) -> tuple[str, tuple[str | int, ...]]:
-    """msgspec's sentence in our words, and the path of what it is about."""
+    """msgspec's error in the gateway's words, and the path of the value."""
     sentence, _, path_text = text.partition(" - at `$")
     path = tuple(
         int(index) if index.isdigit() else key for key, index in _PART.findall(path_text.rstrip("`"))
@@ -124,7 +124,7 @@ def _explain(text: str) -> tuple[str, tuple[str | int, ...]]:
 class Locate:
     """Finds the line of a path in a TOML file: `locate("app", 1, "apns", 0, "key")` is "gateway.toml:12".
 
-    Tables are found by their headers, so what stands in inline tables has the line of its key.
+    Tables are found by their headers, so values in inline tables have the line of the table's key.
     """
 
     def __init__(self, name: str, text: str) -> None:
@@ -154,7 +154,7 @@ class Locate:
         return (*path, *parts[-1:])
 
     def __call__(self, *path: str | int) -> str:
-        """The file with the line of `path`, or of the nearest table around it; the first line where there is none."""
+        """The file with the line of `path`, or of the nearest table around it, otherwise the first line."""
         while path and path not in self._lines:
             path = path[:-1]
         return f"{self._name}:{self._lines[path] if path else 1}"

@@ -35,19 +35,19 @@ OnProblem = Callable[[GatewayProblem], Response]
 
 
 def gateway_of(request: Request) -> Gateway:
-    """The gateway that a request came to."""
+    """The gateway that serves a request."""
     gateway: Gateway = request.scope["app"].state.gateway
     return gateway
 
 
 class Guarded:
-    """An endpoint of Starlette: `handler` behind the door, with the caller of the token.
+    """An endpoint of Starlette: `handler`, after authentication, with the token's caller.
 
-    It is an ASGI application: for a function Starlette makes a second `Request`, and looks for exceptions once more.
+    It is an ASGI application, because for a function Starlette would make a second `Request` and a second exception handler.
 
     Args:
         handler: makes the response; may raise `GatewayProblem`.
-        anonymous: whether no token is asked for: the caller is `Callers.anonymous_caller`.
+        anonymous: whether no token is needed: the caller is `Callers.anonymous_caller`.
         on_problem: the response to a `GatewayProblem`, and to an internal error, which is a `GatewayProblem` of status 500.
     """
 
@@ -96,7 +96,7 @@ class Guarded:
 
 
 def is_gzip(request: Request) -> bool:
-    """Whether the body is compressed. Raises `GatewayProblem` when it is in another way than by gzip."""
+    """Whether the body is compressed. Raises `GatewayProblem` for another encoding than gzip."""
     encoding = field_of(request, b"content-encoding")
     if encoding is None or (encoding := encoding.strip().lower()) == b"identity":
         return False
@@ -106,7 +106,7 @@ def is_gzip(request: Request) -> bool:
 
 
 class JsonResponse(Response):
-    """A response of JSON that is encoded already. Starlette's own reads and checks its headers anew each time."""
+    """A response with encoded JSON. Starlette's own class reads and checks its headers each time."""
 
     def __init__(self, body: bytes, status: int = 200) -> None:
         self.status_code = status
@@ -126,7 +126,7 @@ async def read_body(request: Request, limit: int) -> bytes:
         limit: bytes, before and after decompression.
 
     Raises:
-        GatewayProblem: it is too large, too slow, or encoded in a way that is not known.
+        GatewayProblem: it is too large, too slow, or has an unknown encoding.
     """
     check_read(request.scope)
     compressed = is_gzip(request)
@@ -147,7 +147,7 @@ async def read_body(request: Request, limit: int) -> bytes:
 
 
 def check_read(scope: Scope) -> None:
-    """Raises `GatewayProblem` where the server has not read the body, because the client asked to speak another protocol."""
+    """Raises `GatewayProblem` if the server has not read the body because the client asked for another protocol."""
     if SKIPPED in scope:
         raise GatewayProblem(
             400,
@@ -174,10 +174,10 @@ async def _receive_body(request: Request, limit: int) -> bytes:
 
 
 def inflate(data: bytes, limit: int) -> bytes:
-    """What gzip made `data` of; at most `limit` bytes, and `MOST_RATIO` times as many.
+    """The decompressed content of `data`; at most `limit` bytes, and at most `MOST_RATIO` times the size of `data`.
 
     Raises:
-        GatewayProblem: it is larger, or no gzip.
+        GatewayProblem: it is larger, or it is not gzip.
     """
     most = min(limit, max(_FREE, MOST_RATIO * len(data)))
     inflater = zlib.decompressobj(31)

@@ -1,4 +1,4 @@
-"""What several instances of one gateway have in common: the rates of their projects, and the keys of requests."""
+"""What several instances of one gateway share: the rates of their projects, and idempotency keys."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ class Instances:
         section: of the configuration.
 
     Raises:
-        ConfigurationError: redis-py is not installed, or the URL is none.
+        ConfigurationError: redis-py is not installed, or the URL is wrong.
     """
 
     def __init__(self, section: FleetSection) -> None:
         self._section = section
 
     def rate(self, text: str | None, *, quota: bool) -> Rate | None:
-        """The rate that this instance keeps.
+        """The rate of this instance.
 
         Args:
             text: of the configuration; None for the provider's.
             quota: whether the provider has one for a project.
 
         Raises:
-            ConfigurationError: the text is no rate.
+            ConfigurationError: the text is not a rate.
         """
         rate = Rate.parse(text) if text is not None else FCM_RATE if quota else None
         if rate is None or rate.unlimited or self._section.redis is not None or self._section.instances == 1:
@@ -46,7 +46,7 @@ class Instances:
         return Rate(rate.pushes / self._section.instances, rate.seconds)
 
     def fleet(self, account: str) -> Callable[[], AbstractAsyncContextManager[Shared]] | None:
-        """Gives what the instances share of one account of a provider, by its name; None when they share nothing."""
+        """The shared state of one account of a provider, by its name; None if the instances share nothing."""
         url = self._section.redis
         if url is None:
             return None

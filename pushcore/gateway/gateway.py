@@ -1,4 +1,4 @@
-"""`Gateway`: the apps and callers that are served now. A reload replaces them without losing a request."""
+"""`Gateway`: the present apps and callers. A reload replaces them without losing a request."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Gateway:
         callers: by token.
         idempotency: repeats of requests.
         numbers: for Prometheus.
-        ending: whether it is about to end, so that no new work should come.
+        ending: whether it is about to end; then it accepts no new work.
 
     Args:
         config: checked.
@@ -67,7 +67,7 @@ class Gateway:
         return App(section, count, self._instances, partial(config.at, "app", number))
 
     async def open(self) -> None:
-        """Get ready to send; connections are made when there is something to send. Raises as `_open_all`."""
+        """Get ready to send; connections are opened for the first push. Raises the errors of `_open_all`."""
         try:
             await _open_all(self.apps.values(), self.config)
         except BaseException as error:
@@ -75,7 +75,7 @@ class Gateway:
             raise
 
     async def close(self) -> None:
-        """Finish what has begun, and close."""
+        """Finish requests in progress, and close."""
         self.ending = True
         await asyncio.gather(*(app.close() for app in self.apps.values()), *self._retiring)
         await self.idempotency.close()
@@ -85,7 +85,7 @@ class Gateway:
 
         Args:
             caller: whose request it is.
-            name: id of the app; None when the caller has one alone.
+            name: id of the app; None if the caller has only one.
 
         Raises:
             GatewayProblem: there is no such app for this caller, or it has several.
@@ -131,11 +131,11 @@ class Gateway:
 
 
 def restart_needed(before: GatewayConfig, after: GatewayConfig) -> list[str]:
-    """What differs between two configurations and is not reloaded, as it is called in the file.
+    """The changed parts of a configuration that a reload does not change, by their names in the file.
 
     Args:
-        before: the one that the process was started with.
-        after: the one that is reloaded.
+        before: the configuration at the start of the process.
+        after: the new configuration.
     """
     changed = []
     for name in ("server", "fleet"):

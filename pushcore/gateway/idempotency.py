@@ -1,8 +1,8 @@
-"""`Idempotency-Key`: a request that is repeated gets the response of the first, and nothing is sent again.
+"""`Idempotency-Key`: a repeated request gets the response of the first, and nothing is sent again.
 
-A key counts for one caller, one route and one body (draft-ietf-httpapi-idempotency-key-header): another body is 422, a repeat at
-the same time waits. What is begun is recorded before it is sent; a record that is begun and never completed is of an
-instance that has died, and the repeat is answered that everything may have been delivered.
+A key is valid for one caller, one route and one body (draft-ietf-httpapi-idempotency-key-header): another body gets 422, a repeat at
+the same time waits. A request is recorded before anything is sent. If a record is never completed, its instance has died: the response
+to a repeat says that everything may have been delivered.
 """
 
 from __future__ import annotations
@@ -44,26 +44,26 @@ Record = bytes
 
 
 class RecordStore(Protocol):
-    """Where records are kept, for `KEPT` seconds."""
+    """The interface of a store of records, which keeps them for `KEPT` seconds."""
 
     async def begin(self, key: bytes, record: Record) -> Record | None:
-        """Keep a record unless there is one: that is returned, and None otherwise."""
+        """Keep a record and return None, or return the record that is there already."""
 
     async def look(self, key: bytes) -> Record | None:
         """The record."""
 
     async def complete(self, key: bytes, record: Record) -> None:
-        """Keep a record instead of the one there is."""
+        """Replace a record."""
 
     async def forget(self, key: bytes) -> None:
-        """Keep nothing under this key."""
+        """Delete the record of this key."""
 
     async def close(self) -> None:
         """Close the connections."""
 
 
 class MemoryRecords:
-    """A `RecordStore` of one instance, bounded in records and bytes.
+    """A `RecordStore` for one instance, with a limit of records and bytes.
 
     Args:
         clock: seconds.
@@ -108,7 +108,7 @@ class MemoryRecords:
             self._make_room(key)
 
     def _make_room(self, newest: bytes) -> None:
-        """Forget the oldest completed records; those in progress are few, for callers have limits."""
+        """Delete the oldest completed records; records in progress are few, because callers have limits."""
         too_many, too_large = len(self._records) - MOST_RECORDS, self._bytes - MOST_BYTES
         victims = []
         for key, (_, record) in self._records.items():
@@ -156,7 +156,7 @@ class RedisRecords:
         return found
 
     async def complete(self, key: bytes, record: Record) -> None:
-        """See `RecordStore`. Where Redis cannot be asked, the record stays as it is: the repeat hears UNKNOWN."""
+        """See `RecordStore`. If Redis cannot be reached, the record does not change, and a repeat gets UNKNOWN."""
         await self._try(self._client.set(_name(key), record, ex=round(KEPT)))
 
     async def forget(self, key: bytes) -> None:
@@ -214,10 +214,10 @@ class Idempotency:
         """The response of `produce`, or of the request that this one repeats.
 
         Args:
-            caller: whose key it is.
-            request: with the header; without it, `produce` is simply called.
+            caller: of the key.
+            request: with the header; without the header only `produce` is called.
             body: of the request.
-            produce: does the work. A `GatewayProblem` that it raises says that nothing was sent: the key is free again.
+            produce: does the work. If it raises a `GatewayProblem`, nothing was sent, and the key is free again.
             lost: makes the response for a request whose instance died: everything is UNKNOWN.
 
         Raises:

@@ -1,6 +1,6 @@
-"""`Journal`: what a campaign has sent, and the outcomes, on the disk, so that a killed sender can continue.
+"""`Journal`: what a campaign has sent, and the outcomes, on disk, so that a killed sender can continue.
 
-    source ──▶ pending(): what is still to be sent ──▶ engine ──▶ record(): what became of it
+    source ──▶ pending(): what is still to be sent ──▶ engine ──▶ record(): the outcome
                   │ waits for a lease                                │ never waits
                   └──────────────▶ one thread, one SQLite file ◀─────┘
 
@@ -120,9 +120,9 @@ class Journal:
 
         Args:
             path: of the new file.
-            source: where the rows come from, see `Source`.
-            rows: how many the source has, if that is known.
-            chunk_size: how many rows one commit records as begun.
+            source: the origin of the rows, see `Source`.
+            rows: the number of rows, if it is known.
+            chunk_size: the number of rows that one commit records as begun.
             campaign_id: random unless given. `shard` of `shards`: this journal is one of several under one
                 campaign, and has every `shards`-th chunk.
             shard: this journal's number among `shards`, from 0.
@@ -170,10 +170,10 @@ class Journal:
         Args:
             path: of its file.
             source: as in `create`; None to skip the check that it has not changed.
-            unknown: rows that may have been sent and have no outcome are recorded UNKNOWN ("report"), or sent
-                again with the same apns-id ("resend"), which may show a push twice.
-            force: the rows are the same although the source has changed.
-            campaign_id: which campaign it must be.
+            unknown: rows that may have been sent and have no outcome are recorded as UNKNOWN ("report"), or sent
+                again with the same apns-id ("resend"), which may deliver a push twice.
+            force: whether the rows are the same although the source has changed.
+            campaign_id: the id that the campaign must have.
             clock: the wall clock, UNIX seconds.
 
         Returns:
@@ -256,7 +256,7 @@ class Journal:
 
     @property
     def id_prefix(self) -> str:
-        """What this campaign's apns-ids begin with: `push_id` is this and the row in 12 hexadecimal digits."""
+        """The beginning of this campaign's apns-ids: `push_id` is this and the row in 12 hexadecimal digits."""
         return id_prefix(self.campaign.id)
 
     # --- what is to be sent -------------------------------------------------------------------------------------------
@@ -295,7 +295,7 @@ class Journal:
             writer.reading = False
 
     async def pending_async(self, pushes: Iterable[P] | AsyncIterable[P]) -> AsyncIterator[P]:
-        """The same for a source that waits, or a consumer that must not: the event loop goes on meanwhile."""
+        """`pending` for an async source, or a consumer that must not block: the event loop continues meanwhile."""
         writer = self._writer
         writer.reading = True
         try:
@@ -368,7 +368,7 @@ class Journal:
             writer.check()
 
     def finish(self) -> None:
-        """The source has come to its end, so it is known how many rows there are."""
+        """Record that the source has ended, so that the number of rows is known."""
         self._writer.rows = max(self._last, self._writer.taken)
 
     # --- what became of it --------------------------------------------------------------------------------------------
@@ -382,7 +382,7 @@ class Journal:
         self.record_all((result,))
 
     def record_all(self, results: Iterable[Result]) -> None:
-        """The same for several, which costs less."""
+        """Keep the outcomes of several pushes, which costs less."""
         put, plain = self._put, self._plain
         for result in results:
             push = result.push
@@ -402,13 +402,13 @@ class Journal:
     def note(
         self, row: int, token: str, platform: str, reason: str, verdict: Verdict = Verdict.INVALID
     ) -> bool:
-        """Keep the outcome of a row that is no push, in its turn. False if it has one, or is another shard's.
+        """Keep the outcome of a row that is not a push, in the order of the rows. False if it has one, or belongs to another shard.
 
         Args:
             row: its number.
             token: its device.
             platform: "apns", "fcm", or "" where that is not known.
-            reason: why it is no push.
+            reason: why it is not a push.
             verdict: its outcome.
 
         Returns:
@@ -422,7 +422,7 @@ class Journal:
         return True
 
     def put_back(self, push: NumberedPush, attempts: int) -> None:
-        """Record that a push was rejected for now and waits for a retry: until then it is certainly not delivered.
+        """Record that a push was temporarily rejected and waits for a retry: until then it is certainly not delivered.
 
         Args:
             push: with its row.
@@ -449,11 +449,11 @@ class Journal:
             self._writer.moves.append((push.row, attempts + before, False))
 
     async def committed(self) -> None:
-        """Wait until everything so far is on the disk. Raises `JournalError`."""
+        """Wait until everything so far is on disk. Raises `JournalError`."""
         await self._writer.wait_async(self._writer.ticket())
 
     def flush(self) -> None:
-        """The same, blocking. Raises `JournalError`."""
+        """Block until everything so far is on disk. Raises `JournalError`."""
         self._writer.wait(self._writer.ticket())
 
     # --- looking ------------------------------------------------------------------------------------------------------

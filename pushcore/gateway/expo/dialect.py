@@ -1,8 +1,8 @@
-"""Expo's push API without HTTP: from a request's JSON to pushes, and to receipts. What becomes of the pushes: `tickets`.
+"""Expo's push API without HTTP: from a request's JSON to pushes, and to receipts. `tickets` reports the results.
 
     body ──read_send──▶ Recipients ──plan──▶ Plan ──Contents──▶ pushes … results ──ticket──▶ response
 
-The errors of a request are `ExpoError`s. What is wrong with one message, or with one recipient, is its ticket, and the others are sent.
+The errors of a request are `ExpoError`s. An error of one message or of one recipient is its ticket, and the others are sent.
 
 Sources: "Send notifications with the Expo Push Service" at docs.expo.dev; expo-server-sdk-node; expo-server-sdk-python.
 """
@@ -53,7 +53,7 @@ _APNS_TOKEN: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 class ExpoError(Exception):
-    """Why a whole request is rejected; nothing of it was sent.
+    """A whole request is rejected; nothing of it was sent.
 
     Args:
         status: of the response.
@@ -84,7 +84,7 @@ class ExpoError(Exception):
 
 
 def invalid(message: str) -> ExpoError:
-    """The error of a request that is not in Expo's form."""
+    """The error of a request that is not in Expo's format."""
     return ExpoError(400, "VALIDATION_ERROR", message)
 
 
@@ -96,10 +96,10 @@ Recipient = tuple[int, Any]
 
 
 class SendRequest(NamedTuple):
-    """What a request asks for.
+    """The messages and recipients of a request.
 
-    `single`: one message to one recipient, not in a list: its ticket is no list either. `contents`: the messages, without `to`; a
-    sentence in the place of one that is no object. `recipients`: in the order of the tickets.
+    `single`: one message to one recipient, not in a list; then its ticket is not in a list either. `contents`: the messages, without
+    `to`; an error text in place of one that is not an object. `recipients`: in the order of the tickets.
     """
 
     single: bool
@@ -119,7 +119,7 @@ def read_send(document: Any) -> SendRequest:
     """The messages of a request and their recipients.
 
     Raises:
-        ExpoError: it is neither an object nor a list, or has more than `MAX_RECIPIENTS`.
+        ExpoError: it is neither an object nor a list, or has more than `MAX_RECIPIENTS` recipients.
     """
     if type(document) is dict:
         single = not isinstance(document.get("to"), list)
@@ -156,7 +156,7 @@ Planned = tuple[int, int, AppDevice]
 
 
 class Plan:
-    """What becomes of each recipient of a request.
+    """What is done for each recipient of a request.
 
     `app`: the id of the request's app, None where nothing says which. `tickets`: in order; None for those that are not known yet.
     `devices`: number of the ticket, number of the content, and where it goes. `forwards`: number of the ticket, and of the content, and a
@@ -181,17 +181,17 @@ def plan(
     app: str | None,
     forwards: Callable[[str], bool],
 ) -> Plan:
-    """Finds out where each recipient's push goes.
+    """Find the sender for each recipient.
 
     Args:
-        request: what is asked for.
-        sealed: opens the gateway's own tokens; None where it issues none.
+        request: its messages and recipients.
+        sealed: opens the gateway's own tokens; None if it issues none.
         apps: ids of the apps that the caller may use.
-        app: the one of tokens that do not say it, where it is known: the caller has no other, or has named it.
+        app: the app of native tokens, if it is known: the caller has no other, or has named it.
         forwards: whether Expo's tokens of an app are forwarded.
 
     Raises:
-        ExpoError: the request is for more than one app, as Expo rejects it.
+        ExpoError: the request is for more than one app, which Expo rejects, too.
     """
     planned = Plan(len(request.recipients))
     tickets, contents = planned.tickets, request.contents
@@ -246,7 +246,7 @@ def _native(
 
 
 def _placed(planned: Plan, entry: Planned, app: str | None) -> Planned:
-    """A native token with the app that the request turned out to be for; without one, its ticket says so."""
+    """A native token with the app of the request; without an app, its ticket says so."""
     number, content, device = entry
     if app is None:
         planned.tickets[number] = error_ticket("DeveloperError", NO_APP, device.token)
@@ -255,7 +255,7 @@ def _placed(planned: Plan, entry: Planned, app: str | None) -> Planned:
 
 
 def _unique(planned: Plan, entries: list[Planned], contents: list[Json | str]) -> None:
-    """Leaves out what a device would get twice. Two different messages to one device are two."""
+    """Leave out pushes that a device would get twice. Two different messages to one device are both sent."""
     if len({device[2] for _, _, device in entries}) == len(entries):  # by their tokens
         planned.devices += entries
         return
@@ -291,7 +291,7 @@ def _too_many_apps(request: SendRequest, opened: list[Planned]) -> ExpoError:
 
 
 def equal(one: object, other: object) -> bool:
-    """Whether two values of JSON are equal. Those that are nested too deeply for Python are not."""
+    """Whether two values of JSON are equal. Values that are nested too deeply for Python are not."""
     try:
         return one == other
     except RecursionError:
@@ -299,11 +299,11 @@ def equal(one: object, other: object) -> bool:
 
 
 class Contents:
-    """Makes pushes of the contents of one request. A content that equals the one before is read once.
+    """Makes pushes of the contents of one request. Equal contents in a row are read once.
 
     Args:
         contents: as in `SendRequest`.
-        android: what Android gets.
+        android: the form for Android.
         now: UNIX seconds, from which a `ttl` counts.
     """
 
@@ -372,7 +372,7 @@ def send_response(request: SendRequest, tickets: list[Json | None]) -> bytes:
 
 
 def read_receipt_ids(document: Any) -> list[str]:
-    """The ids of a request for receipts; what can be no id is left out, and each is there once.
+    """The ids of a request for receipts, each once; values that cannot be ids are left out.
 
     Raises:
         ExpoError: it has no list of ids, or more than `MAX_RECEIPTS`.
@@ -390,12 +390,12 @@ def read_receipt_ids(document: Any) -> list[str]:
 def receipts(
     ids: list[str], receipts: Receipts, caller: str, apps: Collection[str], now: float
 ) -> tuple[Json, list[str]]:
-    """The receipts that are known, and the ids that this gateway has not made.
+    """The known receipts, and the ids that this gateway has not made.
 
     Args:
-        ids: that were asked for.
+        ids: of the request.
         receipts: opens those of this gateway.
-        caller: who asks.
+        caller: of the request.
         apps: that the caller may use.
         now: UNIX seconds.
     """

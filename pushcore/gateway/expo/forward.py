@@ -1,7 +1,7 @@
-"""Forwards to Expo's push service what only Expo can send: messages to tokens that Expo has issued, and questions for their receipts.
+"""Forwards to Expo's push service what only Expo can handle: messages to tokens that Expo has issued, and requests for their receipts.
 
-One HTTP/2 connection, 600 notifications a second, Expo's tickets and receipts unchanged. A whole request that Expo rejects is sent again
-in parts, so that one bad message fails alone: Expo has sent nothing of it then.
+One HTTP/2 connection, 600 notifications per second, Expo's tickets and receipts unchanged. A request that Expo rejects as a whole is sent
+again in parts, so that only the bad message fails: Expo has sent nothing of a rejected request.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ _MAX_TEXT: Final = 300
 
 
 class Rejection(NamedTuple):
-    """Why Expo's service did not take a request.
+    """Why Expo's service did not accept a request.
 
-    `name`: for the tickets. `text`: one sentence. `divisible`: whether parts of the request may be taken; nothing of it was sent.
+    `name`: for the tickets. `text`: one sentence. `divisible`: whether parts of the request may be accepted; nothing of it was sent.
     `groups`: Expo's own division, tokens by project.
     """
 
@@ -56,7 +56,7 @@ class ExpoService:
     """Expo's push service, for the tokens that it has issued.
 
     Args:
-        access_token: of the Expo account, where its projects ask for one.
+        access_token: of the Expo account, if its projects require one.
         url: of the service, without a path.
         ca_file: authorities for it; None for the system's.
         proxy: as of the clients.
@@ -97,7 +97,7 @@ class ExpoService:
         self._idle: asyncio.Future[None] | None = None
 
     async def open(self) -> None:
-        """Get ready; the connection is made when there is something to forward."""
+        """Get ready; the connection is opened for the first message."""
         self._pool = Pool(
             host=self._origin.host,
             port=self._origin.port,
@@ -115,7 +115,7 @@ class ExpoService:
             await pool.close()
 
     async def close_when_idle(self) -> None:
-        """Close it when no request uses it any more; it has been replaced."""
+        """Close it as soon as no request uses it; it has been replaced."""
         while self._active:
             self._idle = asyncio.get_running_loop().create_future()
             await self._idle
@@ -155,7 +155,7 @@ class ExpoService:
         return tickets
 
     async def receipts(self, ids: list[str], seconds: float) -> Json:
-        """The receipts of Expo's for these ids; empty while Expo cannot be asked."""
+        """Expo's receipts for these ids; empty while Expo cannot be reached."""
         deadline = asyncio.get_running_loop().time() + min(seconds, self._timeout)
         with self._in_use():
             data = read_data(await self._post(_RECEIPTS, {"ids": ids}, deadline))
@@ -197,7 +197,7 @@ class ExpoService:
 
 
 def read_data(exchange: Exchange) -> Any:
-    """`data` of a response; None when it has none."""
+    """`data` of a response; None if it has none."""
     if exchange.error is not None or exchange.status != 200:
         return None
     try:
@@ -261,7 +261,7 @@ def _first_error(body: bytes) -> Mapping[str, Any]:
 
 
 def divide(rejection: Rejection, tokens: list[str]) -> list[list[int]]:
-    """How to send again what was rejected as a whole: the numbers of each part's messages; one part: not at all."""
+    """The parts of a rejected request to send again, as numbers of messages; with one part nothing is sent again."""
     numbers = list(range(len(tokens)))
     if not rejection.divisible or len(numbers) < 2:
         return [numbers]

@@ -1,4 +1,4 @@
-"""`getExpoPushToken`: an app asks for the sealed token of its device. It has no authorization, so it is limited, and all is checked."""
+"""`getExpoPushToken`: an app requests the sealed token of its device, without authorization. So it is limited, and all input is checked."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MAX_BODY: Final = 16_384
 
 
 class TokenBucket:
-    """At most `rate` a second for each key, and `burst` at once.
+    """At most `rate` per second for each key, and `burst` at once.
 
     Args:
         rate: a second.
@@ -52,7 +52,7 @@ class TokenBucket:
         self._credit: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, key: str) -> float:
-        """Count one for a key. Returns 0, or seconds until the next is allowed; then it is not counted."""
+        """Count one for a key. Returns 0, or the seconds until the next one is allowed; then it is not counted."""
         now = self._clock()
         credit, at = self._credit.get(key, (self._burst, now))
         credit = min(credit + (now - at) * self._rate, self._burst)
@@ -65,7 +65,7 @@ class TokenBucket:
 
 
 def network_of(host: str) -> str:
-    """What a client's address counts for: its /64 of IPv6, or the address of IPv4."""
+    """The network that a client's address is counted for: the /64 of an IPv6 address, or the IPv4 address."""
     try:
         address = ip_address(host)
     except ValueError:
@@ -78,7 +78,7 @@ def network_of(host: str) -> str:
 
 
 class Registrations:
-    """`getExpoPushToken`, which apps call without authorization: so it is limited, and all that it is given is checked.
+    """`getExpoPushToken`, which apps call without authorization: it is limited, and all input is checked.
 
     Args:
         clock: seconds that never step back.
@@ -89,7 +89,7 @@ class Registrations:
         self._apps = TokenBucket(APP_RATE, APP_BURST, MAX_NETWORKS, clock)
 
     async def get_token(self, gateway: Gateway, caller: Caller, request: Request) -> Response:
-        """`POST /--/api/v2/push/getExpoPushToken`: the sealed token of a device, the same each time."""
+        """`POST /--/api/v2/push/getExpoPushToken`: the sealed token of a device; it is the same each time."""
         host = request.client.host if request.client is not None else ""
         self._count(self._networks, network_of(host), "this network")
         document = dialect.read_json(await read_body(request, MAX_BODY))

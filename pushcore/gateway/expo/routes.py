@@ -77,7 +77,7 @@ def _json(body: bytes) -> Response:
 
 
 async def send(gateway: Gateway, caller: Caller, request: Request) -> Response:
-    """`POST /--/api/v2/push/send`: a ticket for each recipient, once its provider has answered."""
+    """`POST /--/api/v2/push/send`: a ticket for each recipient, after its provider's response."""
     body = await read_body(request, gateway.config.limits.body)
     name = request.query_params.get("app")
 
@@ -119,7 +119,7 @@ def _apps_of(gateway: Gateway, caller: Caller) -> dict[str, App]:
 
 
 def _copied(ticket: Json | None, token: Any) -> Json:
-    """The ticket of the same message to the same device. An error names the token as it stands here."""
+    """The ticket of the same message to the same device. An error has the token as this recipient wrote it."""
     assert ticket is not None
     if "details" not in ticket or not isinstance(token, str):
         return ticket
@@ -129,7 +129,7 @@ def _copied(ticket: Json | None, token: Any) -> Json:
 async def _deliver(
     gateway: Gateway, caller: Caller, request: Request, wanted: SendRequest, plan: Plan, app: App
 ) -> None:
-    """Sends what is planned, and fills in the tickets."""
+    """Send the planned pushes, and fill in the tickets."""
     tickets, recipients = plan.tickets, wanted.recipients
     contents = Contents(wanted.contents, app.section.android, time.time())
     places: list[int] = []
@@ -188,7 +188,7 @@ def _fill(
 
 
 async def _forward(gateway: Gateway, wanted: SendRequest, plan: Plan, app: App) -> None:
-    """Sends what Expo has issued the tokens of to Expo, and fills in its tickets."""
+    """Send pushes to tokens that Expo has issued to Expo, and fill in its tickets."""
     assert app.expo is not None
     places: list[int] = []
     messages: list[Json] = []
@@ -214,7 +214,7 @@ async def _forward(gateway: Gateway, wanted: SendRequest, plan: Plan, app: App) 
 
 
 async def get_receipts(gateway: Gateway, caller: Caller, request: Request) -> Response:
-    """`POST /--/api/v2/push/getReceipts`: those of the gateway's own ids, and of Expo's where pushes are forwarded to it."""
+    """`POST /--/api/v2/push/getReceipts`: receipts of the gateway's ids, and Expo's receipts if pushes are forwarded to Expo."""
     document = dialect.read_json(await read_body(request, gateway.config.limits.body))
     ids = dialect.read_receipt_ids(document)
     apps = _apps_of(gateway, caller)

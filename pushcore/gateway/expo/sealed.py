@@ -1,8 +1,8 @@
-"""Sealed tokens and receipts: what the gateway would otherwise keep in a database is in the text itself, encrypted.
+"""Sealed tokens and receipts: the text itself contains, encrypted, what the gateway would otherwise keep in a database.
 
-A sealed token has the form of one of Expo's, and holds the app, the environment and the device's native token. A receipt id holds
-when, for which app and for which caller a push was accepted. Both are AES-SIV (RFC 5297): the same input gives the same text,
-which an app needs that asks for its token at each start, and a text with any bit changed is refused.
+A sealed token looks like Expo's, and contains the app, the environment and the device's native token. A receipt id contains the time,
+the app and the caller of an accepted push. Both are AES-SIV (RFC 5297): the same input gives the same text, because an app requests its
+token at each start; a text with a changed bit is rejected.
 
 A text is base64url of the key's id, three bytes, then the ciphertext. It is padded before encryption so that it needs no "=" and
 no bit of its last character is unused: each text has one spelling. The receipts of a request have one sealed text, and behind it the
@@ -79,7 +79,7 @@ def read_key(text: str, name: str = "a sealing key") -> bytes:
 
 @functools.lru_cache(maxsize=4096)
 def digest(name: str) -> bytes:
-    """What stands in sealed texts for the name of an app or of a caller, however long that is."""
+    """A short digest of the name of an app or of a caller, for sealed texts."""
     return hashlib.sha256(name.encode()).digest()[:_DIGEST]
 
 
@@ -112,7 +112,7 @@ class Seal:
         return _encode(self._id + self._first.encrypt(content, None)).decode()
 
     def open(self, text: str) -> bytes | None:
-        """The content; None when it was not sealed so with one of these keys."""
+        """The content; None if it was not sealed with one of these keys."""
         try:
             data = _a2b(text.encode("ascii").translate(_FROM_URL_SAFE), strict_mode=True)
             return self._ciphers[data[:_KEY_ID]].decrypt(data[_KEY_ID:], None)
@@ -128,7 +128,7 @@ class Seal:
 
 
 class AppDevice(NamedTuple):
-    """Where a push goes: an app and one of its devices.
+    """The target of a push: an app and one of its devices.
 
     `app`: its id in the configuration. `kind`: APNS, FCM or FID. `token`: the native one; of APNs in lower case. `topic`: of APNs,
     "" for FCM. `environment`: of APNs; None where it is not known, and for FCM.
@@ -162,7 +162,7 @@ class SealedTokens:
                 raise ConfigurationError(f"the app {app} needs another id: it is taken for another one")
 
     def seal(self, device: AppDevice) -> str:
-        """The token for one device, the same for the same device while the first key is.
+        """The token for one device. It is the same for the same device until the first key changes.
 
         Raises:
             ValueError: the native token is empty, longer than `MAX_NATIVE`, or not ASCII.
@@ -180,7 +180,7 @@ class SealedTokens:
         return f"{PREFIX}{self._seal.seal(head + _app_digest(device.app, device.topic) + body + bytes(padding))}{SUFFIX}"
 
     def open(self, token: str) -> AppDevice | None:
-        """The device of a sealed token; None when this gateway has not sealed it, or no longer has its app or topic."""
+        """The device of a sealed token; None if this gateway did not seal it, or no longer has its app or topic."""
         if token[:18] != PREFIX or token[-1:] != SUFFIX:
             return None
         content = self._seal.open(token[18:-1])
@@ -230,7 +230,7 @@ def _pack(token: str) -> tuple[int, int, int, bytes]:
 
 
 class Receipts:
-    """Makes receipt ids for pushes that were accepted, and says of an id whether it is such a one.
+    """Makes receipt ids for accepted pushes, and recognises them.
 
     Args:
         seal: of the receipts' own keys.
@@ -244,14 +244,14 @@ class Receipts:
     def new(
         self, count: int, app: str, caller: str, now: float, randomness: Callable[[int], bytes]
     ) -> list[str]:
-        """Ids, each another one, for the pushes of one request.
+        """Different ids for the pushes of one request.
 
         Args:
             count: how many, at most 65 536.
             app: whose pushes they are.
             caller: who may ask for them.
             now: UNIX seconds.
-            randomness: such as `os.urandom`: what makes the ids of two requests differ.
+            randomness: such as `os.urandom`; it makes the ids of two requests differ.
         """
         if not count:
             return []
@@ -261,11 +261,11 @@ class Receipts:
         return [f"{sealed}{number:04x}" for number in range(count)]
 
     def made(self, receipt: str) -> bool:
-        """Whether this gateway made the id, for whomever and whenever."""
+        """Whether this gateway made the id, for any caller and at any time."""
         return self._open(receipt) is not None
 
     def ok(self, receipt: str, caller: str, apps: Collection[str], now: float) -> bool:
-        """Whether this is the id of a push of this caller's, to one of these apps, that was accepted less than 24 hours ago."""
+        """Whether this is the id of this caller's push to one of these apps, accepted less than 24 hours ago."""
         content = self._open(receipt)
         if content is None:
             return False
@@ -285,10 +285,10 @@ class Receipts:
 
 
 class Sealing:
-    """What a configuration seals with.
+    """The keys for sealing of a configuration.
 
-    `tokens`: None where it names no keys for them. `receipts`: without keys for them it is a key of this process, so that no other
-    instance knows its receipts, and none are known after a restart.
+    `tokens`: None without keys for them. `receipts`: without keys for them this process makes a key, so other instances do not know
+    its receipts, and they are lost at a restart.
     """
 
     __slots__ = ("_own", "receipts", "tokens")
@@ -304,7 +304,7 @@ class Sealing:
 
         Args:
             config: the configuration.
-            before: of the one that it replaces.
+            before: the keys that it replaces.
 
         Raises:
             BadInput, ConfigurationError: a file cannot be read, has something else than keys, or one that the other has, too.
@@ -330,7 +330,7 @@ class Sealing:
 def read_keys(path: str, again: bool = False) -> list[bytes]:
     """The keys in a file: one in a line, the newest first. Raises `BadInput` or `ConfigurationError`.
 
-    `again`: whether the gateway serves already, so that it cannot be a pipe, for which requests would wait.
+    `again`: whether the gateway serves already; then it must not be a pipe, because requests would wait for it.
     """
     content = read_small(path, "a file of sealing keys", _MAX_KEY_FILE, regular=again)
     lines = content.decode("ascii", "replace").splitlines()

@@ -1,4 +1,4 @@
-"""Expo's tickets: from the result of a push to what its response says of it."""
+"""Expo's tickets: from the result of a push to its part of the response."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ERRORS: Final = frozenset(_NAMES.values()) | {"MessageTooBig", "MismatchSenderId
 def error_name(result: Result) -> str:
     """Expo's name for the outcome of a push that was not accepted.
 
-    DeviceNotRegistered is for dead tokens alone: users delete the token then. A suspect one is not dead.
+    DeviceNotRegistered is only for dead tokens, because callers delete the token then. A suspect token is not dead.
     """
     row = result.row
     if row.too_large:
@@ -39,7 +39,7 @@ def error_name(result: Result) -> str:
 
 
 def error_ticket(name: str, message: str, token: Any, **details: Any) -> Json:
-    """The ticket of a push that was not.
+    """The ticket of a push that was not accepted.
 
     Args:
         name: one of `ERRORS`.
@@ -54,7 +54,7 @@ def error_ticket(name: str, message: str, token: Any, **details: Any) -> Json:
 
 
 def ticket_of(result: Result, token: Any) -> Json:
-    """The ticket of a push that was not accepted: why, and what the provider said."""
+    """The ticket of a push that was not accepted, with the provider's reason."""
     name = error_name(result)
     said: dict[str, Any] = {}
     if result.status is not None:
