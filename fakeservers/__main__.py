@@ -121,7 +121,6 @@ def _run_many(options: argparse.Namespace) -> int:
 
 
 def _serve_in_child(options: argparse.Namespace, fakes: Fakes, number: int, pipe: Pipe) -> int:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the parent ends us
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(options, fakes, number, pipe))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import multiprocessing
+import signal
 import socket
 import sys
 import time
@@ -91,16 +92,26 @@ def fork(number: int, work: Work) -> list[Child]:
         parents_end, childs_end = context.Pipe()
         inherited = [parents_end, *(pipe for _, pipe in children)]
         process = context.Process(target=_work, args=(work, index, childs_end, inherited), daemon=True)
-        process.start()
+        # Ctrl-C goes to all processes. Until a child ignores it, it waits.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         childs_end.close()
         children.append((process, parents_end))
     return children
 
 
 def _work(work: Work, index: int, pipe: Pipe, inherited: Sequence[Pipe]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     for parents_end in inherited:  # an open copy here would outlive the parent
         parents_end.close()
-    sys.exit(work(index, pipe))
+    try:
+        sys.exit(work(index, pipe))
+    except ConnectionError:
+        sys.exit(1)  # the parent has ended before it heard from us
 
 
 class ServerProcesses:

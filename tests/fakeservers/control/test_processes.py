@@ -214,6 +214,32 @@ def test_when_the_parent_is_killed_nobody_stays(tmp_path: Path) -> None:
             time.sleep(0.02)
 
 
+@pytest.mark.parametrize(
+    ("work", "status"),
+    [
+        ("while True: pipe.send(index)", 1),  # the parent has ended
+        ("return signal.getsignal(signal.SIGINT) is not signal.SIG_IGN", 0),
+        ("return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())", 0),
+    ],
+)
+def test_a_process_says_nothing_when_its_parent_ends_or_the_terminal_interrupts(
+    work: str, status: int
+) -> None:
+    """A second Ctrl-C while they start ends the parent before a process has told it its ports."""
+    program = f"""
+import signal
+from fakeservers.control.processes import fork
+def work(index, pipe):
+    {work}
+[(child, pipe)] = fork(1, work)
+pipe.close()
+child.join()
+raise SystemExit(child.exitcode)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=DEADLINE)
+    assert (done.returncode, done.stderr) == (status, "")
+
+
 def test_when_one_of_them_is_killed_the_run_ends_and_says_so(tmp_path: Path) -> None:
     with running(tmp_path, service="apns") as run:
         processes = ask_now(run.control, "GET", "/v1/counters").json["processes"]
