@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ...models.apns import Notification
+from ...reasons import UNEXPECTED
 from ...results import Result, Verdict
 
 Json = dict[str, Any]
@@ -29,10 +30,14 @@ def error_name(result: Result) -> str:
     """Expo's name for the outcome of a push that was not accepted.
 
     DeviceNotRegistered is only for dead tokens, because callers delete the token then. A suspect token is not dead.
+    DeviceNotRegistered is for dead tokens alone: users delete the token then. A suspect one is not dead. InvalidCredentials is
+    for what the provider says of a key or an account, not for the page of another server.
     """
     row = result.row
     if row.too_large:
         return "MessageTooBig"
+    if row is UNEXPECTED:
+        return "ProviderError"
     if row.suspect and result.verdict is Verdict.MISCONFIGURED:
         return "MismatchSenderId"
     return _NAMES[result.verdict]

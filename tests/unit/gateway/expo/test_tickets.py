@@ -14,7 +14,7 @@ from pushcore.fcm.errors import REASONS as FCM_REASONS
 from pushcore.gateway.expo import tickets
 from pushcore.models.apns import Notification
 from pushcore.models.fcm import Message
-from pushcore.reasons import Reason
+from pushcore.reasons import UNEXPECTED, UNEXPECTED_SUCCESS, Reason
 from pushcore.results import Result, Verdict
 
 IOS = "ab" * 32
@@ -63,6 +63,8 @@ def test_the_rows_that_are_no_words_of_their_own() -> None:
     assert tickets.error_name(result(TOO_LARGE)) == "MessageTooBig"
     assert tickets.error_name(result(DEAD_TOKEN)) == "DeviceNotRegistered"
     assert tickets.error_name(result(SUSPECT_TOKEN)) == "DeveloperError"
+    assert tickets.error_name(result(UNEXPECTED)) == "ProviderError"
+    assert tickets.error_name(result(UNEXPECTED_SUCCESS)) == "ProviderError"
 
 
 def test_a_dead_tokens_message_is_expos() -> None:
