@@ -7,7 +7,7 @@ proof; that of one to a topic, or of a dry run, is none, for no device was looke
 
 A shape is what Google looks at in the parts for the platforms, and not what differs from device to device: which of
 `android`, `android_v2`, `apns` and `webpush` there are, the keys of each, of its headers, its notification and `aps`, the
-push type and the priority for APNs, and beside an `apns` part whether there is a `notification`, which becomes its alert.
+push type, the priority and the topic for APNs, and beside an `apns` part whether there is a `notification`, which becomes its alert.
 
 **Exact, and nearly free.** Each exchange has the shape of its message as one object, which the request builder knows: it
 compares the parts of consecutive messages anyway (`EncodedParts`), and computes a shape only where it checks a new part.
@@ -28,7 +28,8 @@ MAX_SHAPES: Final = 1024
 
 SHAPED: Final = ("android", "android_v2", "apns", "webpush")
 """The parts that have a shape."""
-_PUSH_TYPE, _PRIORITY = "apns-push-type", "apns-priority"
+_VALUES: Final = ("apns-push-type", "apns-priority", "apns-topic")
+"""Headers whose value is a part of the shape; those of the others differ from device to device."""
 
 
 class MessageShape:
@@ -111,7 +112,7 @@ def shape_of_part(name: str, part: Mapping[str, Any]) -> tuple[object, ...]:
     headers = part.get("headers")
     if isinstance(headers, dict):
         lower = {key.lower(): value for key, value in headers.items()}
-        shape += (frozenset(lower), lower.get(_PUSH_TYPE), lower.get(_PRIORITY))
+        shape += (frozenset(lower), *map(lower.get, _VALUES))
     inner = part.get("payload") if name == "apns" else part.get("remote_notification", part)
     if isinstance(inner, dict):
         shown = inner.get("aps") if name == "apns" else inner.get("notification")

@@ -77,6 +77,10 @@ def to(**fields: Any) -> Message:
 SHAPES: dict[str, Message] = {
     "plain": to(data={"a": "b"}),
     "android": to(android={"priority": "HIGH"}),
+    "apns, a topic": to(apns={**APNS, "headers": {**APNS["headers"], "apns-topic": "com.example.app"}}),
+    "apns, another topic": to(
+        apns={**APNS, "headers": {**APNS["headers"], "apns-topic": "com.example.app.voip"}}
+    ),
     "android, more keys": to(android={"priority": "HIGH", "ttl": "5s"}),
     "android with a notification": to(android={"notification": {"title": "Hi"}}),
     "android with another notification": to(android={"notification": {"title": "Hi", "tag": "a"}}),
