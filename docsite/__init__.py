@@ -1,1 +1,1 @@
-"""The documentation's site: `python -m docsite` makes it of docs/, of the tables and docstrings, and of the commands."""
+"""The documentation's site: `python -m docsite` makes it from docs/, from tables and docstrings, and from the commands."""

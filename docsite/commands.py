@@ -1,4 +1,4 @@
-"""Every command with its help and its options, out of click and argparse."""
+"""Every command with its help and its options, from click and argparse."""
 
 from __future__ import annotations
 

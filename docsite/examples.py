@@ -23,7 +23,7 @@ TITLES: Final = {
 
 
 def examples() -> str:
-    """The page: of each program what its first lines say, then all of it."""
+    """The page: for each program its first comment, then its text."""
     there = [
         path.name
         for path in sorted(EXAMPLES.iterdir())

@@ -1,4 +1,4 @@
-"""The HTTP of the control port and of the gateway, out of their OpenAPI documents."""
+"""The HTTP calls of the control port and of the gateway, from their OpenAPI documents."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pushcore.gateway.openapi import document
 
 
 def control_port() -> str:
-    """The page of the control port. No call is made, so that there need be no fakes behind it."""
+    """The page of the control port. No call is made, so it needs no fakes."""
     app = make_app(cast(Fakes, None), with_token=True)
     return http_page("HTTP of the control port", app.openapi())
 

@@ -79,7 +79,7 @@ def all_messages() -> Iterator[tuple[str, bool, str]]:
 
 
 def messages(file: Path) -> Iterator[tuple[bool, str]]:
-    """Each sentence of this file that an exception of the page of errors does not begin with, and whether it is logged."""
+    """Each sentence of this file that is not on the page of errors, and whether it is logged."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     known = {sentence for _, sentence in raised(file)}
     for node, calls in _texts(tree, ()):
@@ -94,7 +94,7 @@ def messages(file: Path) -> Iterator[tuple[bool, str]]:
 
 
 def is_sentence(text: str, file: Path) -> bool:
-    """Whether a message is made of this text, which is no pattern, SQL, help or title. Google's sentences begin with capitals."""
+    """Whether this text is a message: not a pattern, SQL, help or a title. Google's sentences begin with capitals."""
     begins = not text[:1].isupper() or NAMES.match(text) or file.parent.name in {"responses", "fcm"}
     return bool(begins) and " " in text and len(text) < 400 and not NO_SENTENCE.match(text)
 

@@ -1,4 +1,4 @@
-"""The public API: every name of `pushcore.__all__`, each on the page of what it is for; mkdocstrings reads the docstrings."""
+"""The public API: every name of `pushcore.__all__`, each on the page of its subject; mkdocstrings reads the docstrings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the fakes can be told to do to a push."""
+"""The page of fates, from the fakes' tables."""
 
 from __future__ import annotations
 

@@ -70,22 +70,22 @@ class FakeApns(FakeServer[ApnsRecord, int]):
     """A fake APNs, listening while its `async with` block runs.
 
     Args:
-        profile: `strict` checks every rule of Apple's; `bare` answers 200 to everything, with one `apns-id` per
-            connection, for measuring.
+        profile: `strict` enforces Apple's rules; `bare` responds with 200 to everything, with one `apns-id` per
+            connection, for measurements.
         host: address to listen on.
         port: 0 takes a free one.
-        channels_port: where channels are managed, by the rules in both profiles; 0 takes a free one.
+        channels_port: port for the management of channels, which both profiles check; 0 takes a free one.
         delay: seconds between a request and its response.
         certs: credentials to serve with; None makes some in a temporary directory, which is deleted at the end.
         registry: keys, topics, devices and channels. The fake's own key is added unless its id exists already, and its team
             may push to `com.example.app` unless it has topics.
         now: the clock, UNIX seconds, for checks of provider tokens.
-        token_max_age: seconds after `iat` at which a provider token is stale.
+        token_max_age: seconds after `iat` when a provider token expires.
         token_min_refresh: seconds for which a connection must keep a provider token.
-        keep: requests that `received` holds, 0 for none; the oldest are dropped first.
+        keep: the number of requests in `received`, 0 for none; the oldest are dropped first.
         limits: limits of clients.
         reuse_port: let other processes listen on the same ports, which must not be 0 then.
-        faults: what goes wrong: a plan, the name of a preset, or a file. With a plan, ids in responses are reproducible too.
+        faults: errors to make: a plan, the name of a preset, or a file. With a plan, ids in responses are reproducible, too.
 
     Raises:
         ValueError: there is no such profile; or a `FaultError` for the faults.

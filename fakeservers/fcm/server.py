@@ -60,8 +60,8 @@ class FakeFcm(FakeServer[FcmRecord, tuple[int, str]]):
     """A fake FCM with its OAuth token endpoint, listening while its `async with` block runs.
 
     Args:
-        profile: `strict` checks every rule of Google's; `bare` answers 200 with one constant body to everything but
-            token requests, for measuring.
+        profile: `strict` enforces Google's rules; `bare` responds with 200 and one constant body to everything except
+            token requests, for measurements.
         host: address to listen on.
         port: 0 takes a free one.
         delay: seconds between a request and its response.
@@ -71,11 +71,11 @@ class FakeFcm(FakeServer[FcmRecord, tuple[int, str]]):
         access_token_lifetime: seconds for which an access token is valid.
         topic_rate: topic changes per second of the project; 0 for no limit, Google's is 3000.
         now: the clock, UNIX seconds, for checks of assertions and access tokens.
-        keep: requests that `received` holds, 0 for none; the oldest are dropped first.
+        keep: the number of requests in `received`, 0 for none; the oldest are dropped first.
         limits: limits of clients.
         reuse_port: let other processes listen on the same port, which must not be 0 then.
-        policy: habits on HTTP/2 connections; None for Google's, or for none with the bare profile.
-        faults: what goes wrong: a plan, the name of a preset, or a file. With a plan, ids in responses are reproducible too.
+        policy: behaviour on HTTP/2 connections; None for Google's, or for none with the bare profile.
+        faults: errors to make: a plan, the name of a preset, or a file. With a plan, ids in responses are reproducible, too.
 
     Raises:
         ValueError: there is no such profile; or a `FaultError` for the faults.

@@ -1,4 +1,4 @@
-"""A gateway with all of Expo's dialect, on fakes: keys for sealing, a project, and a second gateway in the place of Expo."""
+"""A gateway with all of Expo's dialect, on fakes: keys for sealing, a project, and a second gateway that replaces Expo."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def expo_gateway(
 
 
 async def sealed_token(client: GatewayClient, native: str, app_id: str, **changes: Any) -> str:
-    """What an app gets for its device."""
+    """The sealed token that an app gets for its device."""
     kind = "apns" if len(native) == 64 else "fcm"
     body = {"type": kind, "deviceToken": native, "appId": app_id, "projectId": PROJECT, "deviceId": "d"}
     response = await client.post(GET_TOKEN, {"development": False, **body, **changes}, token=None)

@@ -1,4 +1,4 @@
-"""A gateway on fakes, in this process: the application itself, called as uvicorn calls it."""
+"""A gateway on fakes, in this process: the application is called as uvicorn calls it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OTHER_TOKEN = "pcg_" + "o" * 32
 
 
 def app_section(apns: FakeApns | None = None, fcm: FakeFcm | None = None, **changes: Any) -> AppSection:
-    """An app on these fakes, called "shop" unless `changes` say otherwise."""
+    """An app on these fakes, with the name "shop" unless `changes` has another one."""
     options: dict[str, Any] = {"id": "shop"}
     if apns is not None:
         options["apns"] = (
@@ -63,7 +63,7 @@ def config_of(
 
 
 class GatewayClient:
-    """Requests to a gateway in this process. `gateway`: itself. `http`: for whatever the methods do not do."""
+    """Requests to a gateway in this process. `http`: a client for requests that the methods do not make."""
 
     def __init__(self, app: Starlette, http: httpx.AsyncClient) -> None:
         self.gateway: Gateway = app.state.gateway
@@ -73,7 +73,7 @@ class GatewayClient:
     async def post(
         self, path: str, body: Any, *, token: str | None = TOKEN, **headers: str
     ) -> httpx.Response:
-        """Post JSON, or bytes as they are. Headers have underscores for dashes."""
+        """Post JSON, or bytes as they are. Header names have underscores instead of dashes."""
         content = body if isinstance(body, bytes) else orjson.dumps(body)
         fields = {name.replace("_", "-"): value for name, value in headers.items()}
         if token is not None:

@@ -46,13 +46,13 @@ class Instance:
 
     @property
     def port(self) -> int:
-        """That it listens on."""
+        """The port that it listens on."""
         return int(self.url.rpartition(":")[2])
 
 
 @contextlib.asynccontextmanager
 async def instance(config: Path) -> AsyncIterator[Instance]:
-    """A running one; killed at the end if it has not ended."""
+    """A running gateway; it is killed at the end if it has not ended."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "pushcore", "gateway", "--config", str(config), "--port", "0"),
         stderr=asyncio.subprocess.PIPE,

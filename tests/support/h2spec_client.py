@@ -1,4 +1,4 @@
-"""One request to a server that judges us: what h2specd starts for each of its cases.
+"""One request to h2specd's server: h2specd starts this program for each of its cases.
 
 `python h2spec_client.py fast|reference CA_FILE URL` opens one connection, sends one POST over it and waits for its end.
 """

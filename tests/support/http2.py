@@ -1,8 +1,8 @@
-"""A client connection and the servers that it talks to, in memory: what all tests of the protocol stand on.
+"""A client connection and its servers, in memory: all tests of the protocol use them.
 
-`ClientHarness` drives either engine and checks on the way what must hold always: each exchange ends exactly once, what goes
-out parses as frames that the peer accepts, and a closed connection keeps nothing. `UncheckedServer` is a server that says
-whatever the test wants, by hyperframe and hpack; `HonestServer` is python-hyper/h2, for everything that is legal.
+`ClientHarness` drives either engine and checks what must always be true: each exchange ends exactly once, the output is frames
+that the peer accepts, and a closed connection keeps nothing. `UncheckedServer` sends whatever the test wants, by hyperframe and
+hpack; `HonestServer` is python-hyper/h2, for everything that is legal.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ SETTINGS_ACK = frame(SETTINGS, ACK)
 
 
 def parse(raw: bytes) -> Iterator[Any]:
-    """Whole frames, by hyperframe; anything else is an error of whoever wrote them."""
+    """Whole frames, by hyperframe; anything else is an error of the sender."""
     while raw:
         parsed, length = Frame.parse_frame_header(memoryview(raw[:9]))
         assert len(raw) >= 9 + length, "the last frame is cut short"
@@ -106,7 +106,7 @@ def parse(raw: bytes) -> Iterator[Any]:
 
 
 class ClientHarness:
-    """One connection of either engine. `finished` and `refused` hold what has ended so far, in order."""
+    """One connection of either engine. `finished` and `refused` have the ended exchanges so far, in order."""
 
     def __init__(self, engine: str = "fast", delivery: str = "whole", limits: Limits | None = None) -> None:
         self.fast = engine == "fast"
@@ -129,7 +129,7 @@ class ClientHarness:
         path: bytes = b"/3/device/abc",
         deadline: float = float("inf"),
     ) -> Exchange | None:
-        """A request, or None when the connection cannot take it now."""
+        """A request, or None if the connection cannot take it now."""
         exchange = request(template, path, body, own_fields, lambda _: None, None, deadline)
         waiting = deque([exchange])
         self.connection.take(waiting)
@@ -171,7 +171,7 @@ class ClientHarness:
         return self
 
     def output(self) -> bytes:
-        """What is to be written, without the preface."""
+        """The output, without the preface."""
         raw = self.connection.data_to_send()
         if raw and not self.preface_seen:
             assert raw.startswith(PREFACE), "the connection does not begin with the preface"
@@ -180,11 +180,11 @@ class ClientHarness:
         return raw
 
     def sent(self) -> list[Any]:
-        """The frames that are to be written."""
+        """The frames of the output."""
         return list(parse(self.output()))
 
     def collect(self) -> None:
-        """Take over what has ended, and check what must be true after every call."""
+        """Collect the ended exchanges, and check what must be true after every call."""
         connection = self.connection
         self.finished += connection.finished
         self.refused += connection.refused
@@ -212,7 +212,7 @@ class ClientHarness:
         return list(self.connection.streams)
 
     def check_alive(self) -> None:
-        """Neither closed nor mute: a request of now is answered."""
+        """Check that the connection is alive: a new request gets a response."""
         assert self.state in (ConnectionState.OPEN, ConnectionState.DRAINING), self.connection.error
 
     def check_broken(self, code: int, reference: int | None = None) -> None:
@@ -293,7 +293,7 @@ class UncheckedServer:
     def answer(
         self, stream_id: int, status: int = 200, body: bytes = b"", fields: tuple[tuple[str, str], ...] = ()
     ) -> bytes:
-        """A whole answer."""
+        """A whole response."""
         flags = END_HEADERS if body else END_HEADERS | END_STREAM
         head = self.headers(stream_id, (":status", str(status)), *fields, flags=flags)
         return head + (data(stream_id, body) if body else b"")
@@ -322,7 +322,7 @@ class UncheckedServer:
 
 @dataclass
 class ServerRequest:
-    """One request as a server sees it."""
+    """One request, as a server sees it."""
 
     fields: list[tuple[bytes, bytes]] = field(default_factory=list)
     pieces: list[bytes] = field(default_factory=list)
@@ -379,7 +379,7 @@ class HonestServer:
 
 
 def converse(client: ClientHarness, server: HonestServer) -> None:
-    """Carry bytes both ways until neither side has anything to say."""
+    """Carry bytes both ways until neither side has output."""
     while True:
         raw = client.connection.data_to_send()
         if raw:

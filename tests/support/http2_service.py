@@ -34,7 +34,7 @@ class Http2Service:
 
     @property
     def ca_file(self) -> str:
-        """Whom clients must trust."""
+        """The CA that clients must trust."""
         return str(self._certificates.ca_file)
 
     async def __aenter__(self) -> Self:
@@ -70,7 +70,7 @@ class Http2Service:
 
 
 def asgi(application: Any) -> Respond:
-    """What an ASGI application responds."""
+    """The responses of an ASGI application."""
 
     async def respond(path: str, headers: dict[str, str], body: bytes) -> Response:
         sent: list[Any] = []

@@ -1,4 +1,4 @@
-"""NATS JetStream in memory, behind the few calls of nats-py that the queue makes. On the loop's clock, virtual or not.
+"""NATS JetStream in memory, with the few calls of nats-py that the queue makes. It uses the loop's clock, virtual or not.
 
 It does what a server of 2.15 does as far as the queue can see: work-queue streams with one message per subject, message ids, pull
 consumers with leases, and buckets with revisions. tests/e2e/queue/test_conformance.py holds the queue against a real one.
@@ -39,7 +39,7 @@ class Kept:
 
 @dataclass
 class Pull:
-    """What a consumer was asked for and has not given out."""
+    """The pull requests of a consumer that are not filled yet."""
 
     inbox: asyncio.Queue[Any]
     wanted: int
@@ -118,7 +118,7 @@ class JetStream:
                     consumer.pulls.remove(pull)
 
     def hold(self, stream: NatsStream, kept: Kept, seconds: float) -> None:
-        """Keep a message back for so long."""
+        """Hold a message for this long."""
         kept.free_at = now() + seconds
         asyncio.get_running_loop().call_later(seconds, self.give_out, stream)
 
@@ -195,7 +195,7 @@ def status(code: str) -> Any:
 
 
 class NatsConnection:
-    """Speaks as `nats.NATS`. `errors`: by the name of a call, what its next calls raise; None lets one through."""
+    """The interface of `nats.NATS`. `errors`: by the name of a call, what its next calls raise; None lets one through."""
 
     def __init__(self, server: JetStream) -> None:
         self.server = server
@@ -206,7 +206,7 @@ class NatsConnection:
         self.closed = 0
 
     def may(self, call: str) -> None:
-        """Raises what a test has put there."""
+        """Raise the error that a test has set for this call."""
         error = self.errors[call].pop(0) if self.errors.get(call) else None
         if error is not None:
             raise error
@@ -269,7 +269,7 @@ class Inbox:
 
 
 class JetStreamCalls:
-    """Speaks as `nats.js.JetStreamContext`."""
+    """The interface of `nats.js.JetStreamContext`."""
 
     def __init__(self, connection: NatsConnection) -> None:
         self.connection = connection
@@ -316,7 +316,7 @@ class JetStreamCalls:
 
 
 class Bucket:
-    """Speaks as `nats.js.kv.KeyValue`."""
+    """The interface of `nats.js.kv.KeyValue`."""
 
     def __init__(self, calls: JetStreamCalls, name: str) -> None:
         self.calls, self.name = calls, name

@@ -1,4 +1,4 @@
-"""Key material of every kind, in every form in which people give it, and whether a text repeats any of it."""
+"""Key material of every kind, in every form that users pass, and whether a text repeats any of it."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def account(**changes: object) -> dict[str, object]:
 
 @cache
 def materials() -> dict[str, str]:
-    """Each kind as the text that its file holds."""
+    """The text of a file of each kind."""
     certificate_pem = certificate().public_bytes(_PEM).decode()
     archive = pkcs12.serialize_key_and_certificates(b"push", ec_key(), certificate(), None, _LOCKED)
     user = {

@@ -1,4 +1,4 @@
-"""A NATS server of our own on loopback: its store in a directory of its own, ended by whoever started it."""
+"""A NATS server on loopback, with its own directory; the test that starts it ends it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class NatsServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> NatsServer:
-        """Returns when it answers."""
+        """Start it; returns when it responds."""
         assert BINARY is not None
         self._process = subprocess.Popen(
             [BINARY, "-c", str(self._config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -52,7 +52,7 @@ class NatsServer:
         self._process.wait()
 
     def stop(self) -> None:
-        """It is gone when this returns."""
+        """Stop it; the process has ended when this returns."""
         if self._process is not None and self._process.poll() is None:
             self.kill()
 
@@ -85,6 +85,6 @@ class NatsCluster:
         return self
 
     def stop(self) -> None:
-        """All of them are gone when this returns."""
+        """Stop them; all processes have ended when this returns."""
         for server in self.servers:
             server.stop()

@@ -1,4 +1,4 @@
-"""Object storage of our own on loopback, by others: S3 as moto has it, and nginx, which knows ranges."""
+"""Object storage on loopback: S3 by moto, and nginx, which supports ranges."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class S3:
             return bool(response.status == 200)
 
     def put(self, name: str, data: bytes) -> str:
-        """The URL of an object that has these bytes."""
+        """Store an object with these bytes; its URL."""
         self._request("PUT", f"audiences/{name}", data)
         return f"s3://audiences/{name}"
 
     def delete(self, name: str) -> None:
-        """There is no such object any more."""
+        """Delete an object."""
         self._request("DELETE", f"audiences/{name}")
 
     def _request(self, method: str, path: str, data: bytes = b"") -> None:

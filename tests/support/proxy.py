@@ -1,4 +1,4 @@
-"""An HTTP proxy for CONNECT alone, on asyncio's streams: what the tests of `pushcore.http2.proxy` go through."""
+"""An HTTP proxy for CONNECT only, on asyncio's streams, for the tests of `pushcore.http2.proxy`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class ConnectProxy(LoopbackServer):
-    """A proxy on a port of its own.
+    """A proxy on a free port.
 
     `credentials`: "user:password" that it demands. `answer`: what it says to every CONNECT in place of opening a
     tunnel, after which it hangs up. `talk`: what it does with a connection in place of all that. `context`: its TLS,

@@ -38,7 +38,7 @@ async def work(url: str, campaign: str, config: str, idle: float, window: int) -
 
 
 async def work_soon(**options: Any) -> None:
-    """A test may have killed the queue just now."""
+    """Wait and try again: a test may have killed the queue just now."""
     while True:
         try:
             return await work(**options)

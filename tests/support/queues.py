@@ -14,7 +14,7 @@ ADAPTERS = ("redis", "nats")
 
 
 def start(kind: str, directory: Path, *options: str) -> Server:
-    """A running "redis", "valkey" or "nats"; skips the test when it is not installed. Stop it at the end."""
+    """A running "redis", "valkey" or "nats"; skips the test if it is not installed. Stop it at the end."""
     if kind == "nats":
         if nats.BINARY is None:
             pytest.skip(nats.MISSING)

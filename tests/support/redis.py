@@ -1,4 +1,4 @@
-"""A Redis or Valkey of our own on loopback: its data in a directory of its own, persistence on, ended by whoever started it."""
+"""A Redis or Valkey on loopback, with its own directory and persistence; the test that starts it ends it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NO_VALKEY = "valkey-server is not installed (Debian package valkey-server, or va
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
+    """A free port on loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -49,7 +49,7 @@ class RedisServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> RedisServer:
-        """Returns when it answers."""
+        """Start it; returns when it responds."""
         self._process = subprocess.Popen(
             [
                 *(
@@ -122,7 +122,7 @@ class RedisReplicas:
 
     @property
     def url(self) -> str:
-        """Names the sentinels alone."""
+        """The URL with the sentinels."""
         hosts = ",".join(f"127.0.0.1:{port}" for port in self._ports)
         return f"redis+sentinel://{hosts}/{self.SERVICE}"
 
@@ -174,7 +174,7 @@ class RedisReplicas:
         self.wait_until_in_step()
 
     def stop(self) -> None:
-        """All of them are gone when this returns."""
+        """Stop them; all processes have ended when this returns."""
         for process in self._sentinels:
             process.kill()
             process.wait()
@@ -183,7 +183,7 @@ class RedisReplicas:
 
 
 def ask(port: int, command: str) -> bytes:
-    """What a server on loopback says to one command, as it comes."""
+    """The raw reply of a server on loopback to one command."""
     with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
         connection.sendall(command.encode() + b"\r\n")
         time.sleep(0.002)

@@ -1,4 +1,4 @@
-"""A network between a client and a server that can forget its connections without a word, as a NAT or a firewall does."""
+"""A relay between a client and a server that can drop its connections silently, as a NAT or a firewall does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .loopback import LoopbackServer
 
 
 class ForgetfulRelay(LoopbackServer):
-    """Passes bytes on to a port of this machine, from a port of its own.
+    """Passes bytes on to a port of this machine, from another port.
 
     `accepted` counts connections. `swallowed` is how many bytes have disappeared since `forget`.
     """
@@ -25,7 +25,7 @@ class ForgetfulRelay(LoopbackServer):
         return f"https://127.0.0.1:{self.port}"
 
     def forget(self) -> None:
-        """From now on nothing passes on the connections of now, and neither side is told. New ones work."""
+        """From now on nothing passes on the present connections, and neither side is told. New ones work."""
         self._forgotten.update(self._writers)
 
     def cut(self) -> None:

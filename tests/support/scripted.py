@@ -1,4 +1,4 @@
-"""What surrounds an engine, without a network: a client whose answers the test gives, and a journal that keeps a log."""
+"""The surroundings of an engine, without a network: a client with responses from the test, and a journal that keeps a log."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TEMPLATE = HeaderTemplate([(b":method", b"POST"), (b":scheme", b"https"), (b":au
 
 
 class ScriptedPush:
-    """A push with a row. `invalid`: no request can be made of it. `topic`: which of several clients takes it."""
+    """A push with a row. `invalid`: no request can be made of it. `topic`: selects one of several clients."""
 
     def __init__(self, row: int = 1, *, invalid: Verdict | None = None, topic: str = "") -> None:
         self.row = row
@@ -58,7 +58,7 @@ async def until_closed(results: AsyncIterable[Result]) -> list[Result]:
 
 
 class ScriptedPool:
-    """Takes requests while `connected`, up to `capacity` at a time; the test answers them."""
+    """Takes requests while `connected`, up to `capacity` at a time; the test responds to them."""
 
     def __init__(self, name: str = "apns", capacity: int = 10_000) -> None:
         self.name = name
@@ -114,7 +114,7 @@ class ScriptedRequests:
 
 
 class ScriptedClient:
-    """A client of the engine. Answers come from `answer`, in the order of the calls."""
+    """A client of the engine. Responses come from `answer`, in the order of the calls."""
 
     def __init__(
         self,
@@ -245,7 +245,7 @@ class ScriptedClient:
 
 
 class EventLog(Listener):
-    """A listener that keeps each event but those of connections."""
+    """A listener that keeps each event except those of connections."""
 
     def __init__(self) -> None:
         self.events: list[tuple[Any, ...]] = []
@@ -305,7 +305,7 @@ class ScriptedJournal:
 
 
 class SharedTrip:
-    """A `Shared` of processes that have a verdict in common and nothing else."""
+    """A `Shared` of processes that share a trip and nothing else."""
 
     def __init__(self) -> None:
         self.trip: Trip | None = None

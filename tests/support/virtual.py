@@ -27,7 +27,7 @@ Answers = Callable[[dict[str, str], bytes], Answer]
 
 
 class _Selector(selectors.SelectSelector):
-    """Where others wait for the time that they are given, this one lets it pass."""
+    """A selector that lets the time of a wait pass at once."""
 
     loop: VirtualLoop
 
@@ -56,7 +56,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def run(work: Awaitable[Any]) -> Any:
-    """Run to its end in virtual time."""
+    """Run a coroutine to its end in virtual time."""
 
     async def ended() -> Any:
         return await work
@@ -133,7 +133,7 @@ class VirtualTransport(asyncio.Transport):
 def connect_to(
     monkeypatch: pytest.MonkeyPatch, answers: Answers, *, streams: int = 1000, latency: float = 0.05
 ) -> None:
-    """Every connection that a pool opens from now on leads to such a server."""
+    """Connect every new connection of a pool to such a server."""
     connect_each_to(monkeypatch, lambda: answers, streams=streams, latency=latency)
 
 

@@ -74,7 +74,7 @@ class Providers:
         return str(message.get("token") or message.get("topic") or path)
 
     def __call__(self, fields: dict[str, str], body: bytes) -> Answer:
-        """What a server answers."""
+        """The response of a server."""
         path = fields[":path"]
         if path == "/token":
             token = {"access_token": "ya29.x", "expires_in": 3599, "token_type": "Bearer"}
@@ -92,7 +92,7 @@ class Providers:
 
 
 def refused(status: int, reason: str, **more: Any) -> Answer:
-    """What APNs answers when it rejects a push."""
+    """APNs' response to a rejected push."""
     return status, {}, orjson.dumps({"reason": reason, **more})
 
 
@@ -110,7 +110,7 @@ class GatewayReply:
 
     @property
     def problem(self) -> str:
-        """The name of the problem that it is."""
+        """The name of its problem."""
         assert self.headers["content-type"] == "application/problem+json"
         return str(self.json()["type"]).rpartition(":")[2]
 
