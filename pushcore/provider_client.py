@@ -35,7 +35,7 @@ MAX_BODY: Final = 128 * 1024
 
 
 class ProviderClient(Generic[P]):
-    """A client of one provider, whose pushes are of the class `P`. Use it as an async context manager, on one event loop."""
+    """A client of one provider, for pushes of the class `P`. Use it as an async context manager, on one event loop."""
 
     def __init__(self, dispatcher: Dispatcher[P]) -> None:
         self._dispatcher = dispatcher
@@ -44,14 +44,14 @@ class ProviderClient(Generic[P]):
         """Get ready to send.
 
         Args:
-            connections: how many to open now, before there is anything to send; at most `max_connections`. Further ones are
-                opened when there is something to send.
+            connections: the number of connections to open now, at most `max_connections`. Further ones are opened while pushes
+                wait.
 
         Raises:
             ClosedError: it is open already.
             EventLoopError: it is open on another event loop, or on one that has ended: then close it first.
             ConfigurationError: `connections` is more than `max_connections`.
-            TransportError: why one of the connections cannot be opened; the client is closed then.
+            TransportError: one of the connections cannot be opened; then the client is closed.
         """
         check_whole("connections", connections, least=0, most=self.max_connections)
         await self._dispatcher.open()
@@ -63,7 +63,7 @@ class ProviderClient(Generic[P]):
                 raise
 
     async def close(self) -> None:
-        """Wait up to `timeout` for the open streams, then close all connections. Does nothing when it is not open.
+        """Wait up to `timeout` for the open streams, then close all connections. Does nothing if it is not open.
 
         After a cancellation, call it again to close the rest. If the event loop that the client was opened on has ended,
         it closes the sockets, and the client can be opened on another loop.
@@ -90,7 +90,7 @@ class ProviderClient(Generic[P]):
         Raises:
             ClosedError: the client is not open.
             EventLoopError: the client was opened on another event loop.
-            TypeError: it is no push of this client.
+            TypeError: the object is not a push of this client.
         """
         dispatcher = self._dispatcher
         if not isinstance(push, dispatcher.handles):
@@ -126,11 +126,11 @@ class ProviderClient(Generic[P]):
         client gets them without this call.
 
         Returns:
-            A function that ends it.
+            A function that removes the listener.
 
         Raises:
             ClosedError: the client is not open.
-            ConfigurationError: it is no listener.
+            ConfigurationError: the object is not a listener.
         """
         pool = self._dispatcher.pool
         check_offers("listener", listener, Listener, "a Listener")
@@ -152,7 +152,7 @@ class ProviderClient(Generic[P]):
 
     @property
     def expiries(self) -> Mapping[str, float]:
-        """When its credentials expire, in UNIX seconds: "certificate", "provider_token", "access_token", as far as it has them."""
+        """The expiry of its credentials in UNIX seconds, by "certificate", "provider_token" and "access_token", if it has them."""
         return self._dispatcher.expiries
 
     @property
@@ -162,7 +162,7 @@ class ProviderClient(Generic[P]):
 
     @property
     def timeout(self) -> float:
-        """Seconds from the moment that the client takes a push until its result."""
+        """Seconds from the moment when the client takes a push until its result."""
         return self._dispatcher.timeout
 
     @property
@@ -172,7 +172,7 @@ class ProviderClient(Generic[P]):
 
     @property
     def keepalive(self) -> KeepAlive | None:
-        """The system's probes of silent connections: seconds of silence, seconds between probes, probes; None for none."""
+        """TCP keepalive of silent connections: seconds of silence, seconds between probes, number of probes; None for none."""
         return self._dispatcher.keepalive
 
 
@@ -185,7 +185,7 @@ class Dispatcher(ABC, Generic[P]):
     `find`: looks for an id in the header block of a response; None where a 200 without a body is no sign of an accepted
     push, so that `accept` leaves every exchange to `result`.
 
-    Raises `ConfigurationError` for what cannot work.
+    Raises `ConfigurationError` for a wrong argument.
     """
 
     handles: type[P]

@@ -1,4 +1,4 @@
-"""Broadcast channels of an app: created, read, listed and deleted on a server of Apple's for channels alone.
+"""Broadcast channels of an app: created, read, listed and deleted on Apple's server for channels.
 
 Source: "Sending channel management requests to APNs". `ApnsClient.broadcast` sends to a channel.
 """
@@ -58,7 +58,7 @@ class Channels:
             here, too.
 
     Raises:
-        ConfigurationError: what cannot work.
+        ConfigurationError: an argument is wrong; the message names it.
     """
 
     def __init__(self, client: ApnsClient, *, topic: str | None = None, url: str | None = None) -> None:
@@ -93,10 +93,10 @@ class Channels:
         }
 
     async def create(self, *, stores: bool = False) -> Channel:
-        """Create a channel. With `stores` APNs keeps its newest message; without, it accepts more messages an hour.
+        """Create a channel. With `stores` APNs keeps its newest message; without it, APNs accepts more messages per hour.
 
         Raises:
-            PushRejected: APNs did not create one; `result` says why.
+            PushRejected: APNs did not create the channel; `result` says why.
             ClosedError: the client is not open.
         """
         check_flag("stores", stores, ValueError)
@@ -108,7 +108,7 @@ class Channels:
         return Channel(channel_id, stores)
 
     async def read(self, channel_id: str) -> Channel:
-        """The properties of a channel at APNs. Raises as `create` does."""
+        """The properties of a channel at APNs. Raises the errors of `create`."""
         result, body = await self._request(b"GET", self._path, channel_id=channel_id)
         policy = _object(body).get("message-storage-policy")
         if type(policy) is not int or policy not in (0, 1):
@@ -116,13 +116,13 @@ class Channels:
         return Channel(channel_id, policy == 1)
 
     async def delete(self, channel_id: str) -> None:
-        """Delete a channel, for good; messages that it stores may still be delivered. Raises as `create` does."""
+        """Delete a channel permanently; messages that it stores may still be delivered. Raises the errors of `create`."""
         result, body = await self._request(b"DELETE", self._path, channel_id=channel_id)
         if body:
             raise _unexpected(result, body)
 
     async def list(self) -> list[str]:
-        """The ids of all channels of the app in this environment. Raises as `create` does."""
+        """The ids of all channels of the app in this environment. Raises the errors of `create`."""
         result, body = await self._request(b"GET", self._list_path)
         ids = _object(body).get("channels")
         if not isinstance(ids, list) or not all(isinstance(channel_id, str) for channel_id in ids):

@@ -77,15 +77,15 @@ class ApnsClient(ProviderClient[Notification]):
 
     Args:
         auth: an `ApnsKey` or an `ApnsCertificate`.
-        topic: the bundle id of pushes that name none.
+        topic: the bundle id for pushes without a topic.
         environment: "production", the default, or "sandbox".
         url: another server instead of Apple's, such as "https://127.0.0.1:2197". If `environment` is not set, the
             client then accepts pushes of both environments.
-        broadcast_url: the server for broadcasts, if it is another one. Apple's text names the ordinary server,
-            and its examples "https://api-broadcast.push.apple.com".
+        broadcast_url: the server for broadcasts, if it is another one. Apple's text names the server for pushes,
+            its examples "https://api-broadcast.push.apple.com".
         ca_file: the only CAs to trust, as the path of a PEM file or its content; None for the system's.
-        max_connections: how many to open at most.
-        timeout: seconds from the moment that the client takes a push until its result.
+        max_connections: the limit of open connections.
+        timeout: seconds from the moment when the client takes a push until its result.
         http2: "fast", or "reference" for the one on python-hyper/h2.
         proxy: the HTTP proxy for all connections, or its address, such as
             "http://user:password@proxy.example:3128"; "environment" reads it from HTTPS_PROXY and NO_PROXY; None,
@@ -97,7 +97,7 @@ class ApnsClient(ProviderClient[Notification]):
         now: the wall clock, UNIX seconds.
 
     Raises:
-        ConfigurationError: what cannot work.
+        ConfigurationError: an argument is wrong; the message names it.
     """
 
     _dispatcher: ApnsDispatcher
@@ -161,8 +161,8 @@ class ApnsClient(ProviderClient[Notification]):
         topics.
 
         Raises:
-            ConfigurationError: it cannot work, or it is a key for a client of a certificate that was made without a
-                topic; the client goes on as before.
+            ConfigurationError: the credentials are wrong, or they are a key and the client has a certificate and no topic; the
+                client continues as before.
             EventLoopError: the client was opened on another event loop.
         """
         self._check_environment(auth)
@@ -183,7 +183,7 @@ class ApnsClient(ProviderClient[Notification]):
 
         Raises:
             ClosedError: the client is not open.
-            TypeError: it is no `Broadcast`.
+            TypeError: the object is not a `Broadcast`.
         """
         return await self._dispatcher.broadcast(push)
 

@@ -94,8 +94,8 @@ class FcmClient(ProviderClient[Message]):
         url: another server instead of Google's, such as "https://127.0.0.1:8443".
         ca_file: the only CAs to trust, also for access tokens, as the path of a PEM file or its content (for
             google-auth only a path); None for the system's.
-        max_connections: how many to open at most; Google allows 100 requests at a time on each.
-        timeout: seconds from the moment that the client takes a push until its result.
+        max_connections: the limit of open connections; Google allows 100 requests at a time on each.
+        timeout: seconds from the moment when the client takes a push until its result.
         http2: "fast", or "reference" for the one on python-hyper/h2.
         proxy: as for `ApnsClient`, and for access tokens as well. google-auth's own requests always use
             HTTPS_PROXY.
@@ -109,7 +109,7 @@ class FcmClient(ProviderClient[Message]):
         now: the wall clock, UNIX seconds.
 
     Raises:
-        ConfigurationError: what cannot work.
+        ConfigurationError: an argument is wrong; the message names it.
     """
 
     _dispatcher: FcmDispatcher
@@ -166,7 +166,7 @@ class FcmClient(ProviderClient[Message]):
         The old access token is used until the first token of the new account arrives. No push is lost or sent twice.
 
         Raises:
-            ConfigurationError: it cannot work; the client keeps the old one.
+            ConfigurationError: the account is wrong; the client keeps the old one.
             EventLoopError: the client was opened on another event loop.
         """
         account = _account_of(auth, self._dispatcher.ca_file)

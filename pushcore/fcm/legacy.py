@@ -53,7 +53,7 @@ class LegacyFcmClient(ProviderClient[LegacyMessage]):
         now: the wall clock, UNIX seconds.
 
     Raises:
-        ConfigurationError: what cannot work.
+        ConfigurationError: an argument is wrong; the message names it.
     """
 
     _dispatcher: LegacyDispatcher

@@ -1,4 +1,4 @@
-"""Topics: which app instances get what is sent to a topic.
+"""Topics: the app instances that get the messages to a topic.
 
 Google's API for it takes one registration at a time, `projects.registrations.topicSubscriptions`, and 3 000 changes a
 second for a project ("Topic messaging"). Its predecessor takes a thousand in a batch and will be shut down on 2027-09-29;
@@ -85,15 +85,15 @@ class Topics:
 
     Args:
         client: it must be open while this is used.
-        rate: changes a second, for all calls of this object.
-        concurrency: requests at a time.
-        instance_id: use the deprecated API, 1 000 registrations a request, until it is shut down;
+        rate: limit of changes per second, for all calls of this object.
+        concurrency: limit of requests at a time.
+        instance_id: whether to use the deprecated API, with 1 000 registrations per request, until it is shut down;
             `instance_id_url` is its server.
         instance_id_url: the server of that API.
         clock: seconds that never step back, the event loop's unless given.
 
     Raises:
-        ConfigurationError: what cannot work.
+        ConfigurationError: an argument is wrong; the message names it.
     """
 
     def __init__(
@@ -142,14 +142,14 @@ class Topics:
         when all results of its items have been yielded; leaving early cancels the requests in flight.
 
         Args:
-            topic: its name without "/topics/".
+            topic: the topic's name, without "/topics/".
             registrations: registration tokens or installation ids, not a single text.
 
         Returns:
             An async generator of one `Result` per registration.
 
         Raises:
-            ValueError: it is no name of a topic.
+            ValueError: `topic` is not the name of a topic.
         """
         return self._change(topic, registrations, True)
 
@@ -315,7 +315,7 @@ class Topics:
         """The properties of an app instance in the deprecated instance-id API, including its topics.
 
         Raises:
-            PushRejected: it did not respond with that; `result` says why.
+            PushRejected: Google did not respond with the properties; `result` says why.
             ClosedError: the client is not open.
         """
         path = b"/iid/info/%b?details=true" % _percent_encoded(registration)
