@@ -92,6 +92,7 @@ class ReferenceConnection(Streams):
             )
             self.finished.append(exchange)
             return
+        self._combine_table_sizes()
         stream_id = self.next_id
         self.next_id += 2
         exchange.stream_id = stream_id
@@ -101,6 +102,16 @@ class ReferenceConnection(Streams):
         if exchange.body:
             self._uploads[stream_id] = 0
             self._upload(stream_id)
+
+    def _combine_table_sizes(self) -> None:
+        """Announce the smallest table size since the last header block, then the newest (RFC 7541, section 4.2).
+
+        hpack would announce all of them, of which one may be above the newest, or none if the same came twice.
+        """
+        sizes = self._h2.encoder.table_size_changes
+        if sizes:
+            sizes[:] = dict.fromkeys((min(sizes), sizes[-1]))
+            self._h2.encoder.header_table.resized = True
 
     def _upload(self, stream_id: int) -> None:
         exchange = self.streams.get(stream_id)

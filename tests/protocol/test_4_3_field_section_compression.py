@@ -77,6 +77,37 @@ def test_two_sizes_between_blocks(dial: Dial) -> None:
         assert fields_of(request)[b"apns-topic"] == b"com.example.app"
 
 
+@pytest.mark.parametrize(
+    ("sizes", "announced"),
+    [
+        ([100, 65_536, 0], [0]),
+        ([0, 0], [0]),
+        ([100, 0, 200], [0, 200]),
+        ([300, 300, 300], [300]),
+        ([300, 100, 200], [100, 200]),
+    ],
+)
+def test_several_sizes_between_blocks(dial: Dial, sizes: list[int], announced: list[int]) -> None:
+    """One in between may be larger than the peer's newest size, and then an error to it."""
+    client, wire = dial(), UncheckedServer()
+    client.request(b"{}", TAIL)
+    wire.requests(client.sent())
+    client.feed(*(h.settings((h.TABLE_SIZE, size)) for size in sizes))
+    client.request(b"{}", TAIL)
+    sent = client.sent()
+    block = h.only(sent, "HEADERS")[0].data
+    assert block.startswith(b"".join(size_update(size) for size in announced))
+    wire.decoder.max_allowed_table_size = sizes[-1]
+    (request,) = wire.requests(sent).values()
+    assert fields_of(request)[b"apns-topic"] == b"com.example.app"
+
+
+def size_update(size: int) -> bytes:
+    encoded = hpack.hpack.encode_integer(size, 5)
+    encoded[0] |= 0x20
+    return bytes(encoded)
+
+
 def test_a_request_written_with_the_old_table_goes_out_before_the_acknowledgement(dial: Dial) -> None:
     client, wire = dial(), UncheckedServer()
     client.request(b"{}", TAIL)
