@@ -13,13 +13,14 @@ The file contains tokens and responses, and no secret: no key, no password, no p
 
 from __future__ import annotations
 
+import operator
 import os
 import secrets
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Literal, Protocol, Self, TypeVar, get_args
 
-from ..arguments import check_choice, check_flag, check_function, check_type, check_whole
+from ..arguments import check_choice, check_flag, check_function, check_type, check_whole, kind, shown
 from ..errors import JournalError, PushcoreError
 from ..key_material import checked_path
 from ..models.apns import Notification
@@ -54,6 +55,7 @@ TURN: Final = 10_000
 """Rows that `steps` skips before the event loop runs again."""
 LARGEST_ROW: Final = (1 << 48) - 1  # twelve hexadecimal digits: what the apns-id of a row has for it
 MAX_PROBLEM: Final = 1000
+_NO_PUSH: Final = object()
 _KILLED: Final = "the sender was stopped before the response came"
 
 
@@ -279,18 +281,22 @@ class Journal:
         writer, zone = self._writer, self._zone
         writer.reading = True
         passed = 0
+        push: Any = _NO_PUSH
         try:
             for push in pushes if self.campaign.shards == 1 else self._own(pushes):
                 row = push.row
-                if row <= zone or row > writer.ask_at or row <= writer.taken:
-                    if not self.admit(push):
-                        passed += 1
-                        if not passed % TURN:
-                            yield None
-                        continue
-                else:
+                if zone < row <= writer.ask_at and row > writer.taken:
                     writer.taken = row
+                elif not self.admit(push):
+                    passed += 1
+                    if not passed % TURN:
+                        yield None
+                    continue
                 yield push
+        except (AttributeError, TypeError):  # of a push without a row, or of the source
+            if push is not _NO_PUSH:
+                _check_row(push)
+            raise
         finally:
             writer.reading = False
 
@@ -301,11 +307,13 @@ class Journal:
         try:
             if isinstance(pushes, AsyncIterable):
                 async for push in pushes:
+                    _check_row(push)
                     await self._wait_for(push.row)
                     if self.admit(push):
                         yield push
             else:
                 for push in pushes:
+                    _check_row(push)
                     await self._wait_for(push.row)
                     if self.admit(push):
                         yield push
@@ -324,6 +332,7 @@ class Journal:
 
     def admit(self, push: NumberedPush) -> bool:
         """Whether this one push is to be sent now: one step of `pending`, for callers that iterate the source themselves."""
+        _check_row(push)
         writer, row = self._writer, push.row
         writer.check()
         self._in_order(row)
@@ -467,6 +476,19 @@ class Journal:
         """As `JournalView.results`."""
         with JournalView(self.path) as view:
             yield from view.results(verdict)
+
+
+def _check_row(push: Any) -> None:
+    row = getattr(push, "row", None)
+    try:
+        valid = 1 <= operator.index(row) <= LARGEST_ROW  # type: ignore[arg-type]
+    except TypeError:
+        valid = False
+    if not valid:
+        raise JournalError(
+            f"each push of a campaign with a journal needs an attribute row, a whole number from 1 on; that of this {kind(push)} "
+            f"is {shown(row)}"
+        )
 
 
 def _words(error: BaseException) -> str:

@@ -184,8 +184,9 @@ class JournalWriter:
                 self._publish(error)
                 if closing:
                     self._write_end(error)
-            except Exception as error:  # a push without a row, say
-                self._publish(JournalError(f"the journal cannot continue ({type(error).__name__}: {error})"))
+            except Exception as error:  # a push with a row that is a float, say
+                text = f"the journal cannot continue ({type(error).__name__}: {error}); is each push's row an int?"
+                self._publish(JournalError(text))
         self._store.close()
         self._publish(self.error)
 

@@ -8,14 +8,16 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal, NoReturn, Self, TypedDict, Unpack, cast
 
+from ..arguments import check, check_choice, check_type, check_whole
 from ..audience.audience import Audience
 from ..audience.problems import BadInput, BadRow
 from ..audience.records import OnBad
 from ..audience.shards import WHOLE, Shard
 from ..errors import ConfigurationError
-from ..models.apns import ApnsPriority, ApnsPushType, Notification, PushType
+from ..models.apns import PUSH_TYPES, ApnsPriority, ApnsPushType, Notification, PushType
 from ..models.expo import AndroidForm
 from ..models.fcm import Message
+from ..models.times import expiration_problem
 from ..results import Verdict
 from .apns_rows import ApnsRows, RowDefaults
 from .devices import APNS, FCM, NAMES, find_device, token_of
@@ -88,8 +90,10 @@ class Template:
         collapse_id: str | None = None,
         name: str = _THE_TEMPLATE,
     ) -> None:
+        check_type("name", name, str, "a string")
         if not isinstance(payload, Mapping):
             raise ConfigurationError(f"{name} must be a JSON object, not {type(payload).__name__}")
+        _check_options(push_type, priority, expiration, collapse_id)
         options = PayloadFiles(
             form=format,
             push_type=push_type,
@@ -234,6 +238,23 @@ class Template:
             duplicates=duplicates,
             missing=missing,
         )
+
+
+def _check_options(push_type: Any, priority: Any, expiration: Any, collapse_id: Any) -> None:
+    """Raise `ConfigurationError` for an option that would make every push to APNs invalid."""
+    if push_type is not None and not isinstance(push_type, PushType):
+        check_choice("push_type", push_type, PUSH_TYPES)
+    if priority is not None:
+        check(type(priority) is int and priority in (1, 5, 10), "priority", "1, 5 or 10", priority)
+    if collapse_id is not None:
+        check_type("collapse_id", collapse_id, str, "a string")
+    if isinstance(expiration, datetime):
+        check(expiration.utcoffset() is not None, "expiration", "a datetime with a time zone", expiration)
+    elif expiration is not None and not isinstance(expiration, timedelta):
+        check_whole("expiration", expiration, least=0)
+        problem = expiration_problem(expiration)
+        if problem:
+            raise ConfigurationError(f"expiration {problem}")
 
 
 class _Given:

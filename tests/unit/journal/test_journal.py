@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -168,6 +169,38 @@ class NumberedMessage(Message):
     __slots__ = ("row",)
 
     row: int
+
+
+class Rowless:
+    """A push of a campaign that forgot its row."""
+
+
+@pytest.mark.parametrize("row", [None, "1", 0, -1, float("nan"), 1 << 48, 10**400, Rowless])
+def test_a_push_whose_row_is_no_number_is_named(tmp_path: Path, row: Any) -> None:
+    push: Any = Rowless()
+    if row is not Rowless:
+        push.row = row
+
+    async def wait(journal: Journal) -> None:
+        async for _ in journal.pending_async([push]):
+            pytest.fail("it was given out")
+
+    words = "needs an attribute row, a whole number from 1 on; that of this Rowless is"
+    with create(tmp_path / "j.db") as journal:
+        with pytest.raises(JournalError, match=words):
+            next(journal.pending([push]))
+        with pytest.raises(JournalError, match=words):
+            asyncio.run(wait(journal))
+        assert next(journal.pending(pushes(1))).row == 1
+
+
+def test_an_error_of_the_source_stays_its_own(tmp_path: Path) -> None:
+    def broken() -> Iterator[Push]:
+        yield from pushes(1)
+        raise AttributeError("of the source")
+
+    with create(tmp_path / "j.db") as journal, pytest.raises(AttributeError, match="of the source"):
+        list(journal.pending(broken()))
 
 
 def test_accepted_messages_are_kept_with_their_device_and_name(tmp_path: Path) -> None:
@@ -523,7 +556,7 @@ def test_wrong_options_create_no_journal(tmp_path: Path, options: dict[str, int]
 
 def test_rows_out_of_order_are_refused(tmp_path: Path) -> None:
     with create(tmp_path / "j.db") as journal:
-        for order in ([5, 6, 6], [7, 3], [0]):
+        for order in ([5, 6, 6], [7, 3]):
             with pytest.raises(JournalError, match=f"row {order[-1]} came after row"):
                 list(journal.pending(map(Push, order)))
 

@@ -238,3 +238,34 @@ def test_what_has_no_text_is_refused_by_the_column(value: object, written: str) 
     template = Template({"message": {"data": {"k": written}}})
     with pytest.raises(ValueError, match=r"'x'.*\(data\.k of the template\)$"):
         template.render({"token": "dPx6Y0k3Qm2Vb1N9zW8aLk:APA91b" + "x" * 134, "x": value})
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("name", 5),
+        ("push_type", "allert"),
+        ("push_type", 5),
+        ("priority", "10"),
+        ("priority", 7),
+        ("priority", True),
+        ("expiration", 3600),
+        ("expiration", 1_800_000_000_000),
+        ("expiration", "1800000000"),
+        ("expiration", 1.8e9),
+        ("expiration", datetime.datetime(2027, 1, 1)),
+        ("collapse_id", 5),
+    ],
+)
+def test_an_option_that_no_push_could_have_is_refused_at_once(option: str, value: Any) -> None:
+    options: Any = {option: value}
+    with pytest.raises(ConfigurationError, match=option):
+        Template({"aps": {"alert": "x"}}, **options)
+
+
+@pytest.mark.parametrize(
+    "expiration",
+    [0, 1_800_000_000, datetime.timedelta(hours=1), datetime.datetime(2027, 1, 1, tzinfo=datetime.UTC)],
+)
+def test_expirations_of_a_template(expiration: Any) -> None:
+    Template({"aps": {"alert": "x"}}, expiration=expiration, priority=5, push_type="alert", collapse_id="c")
