@@ -18,6 +18,7 @@ from ...models.fcm import Message
 from ...models.tokens import APNS_LENGTH
 from ...payloads.apns_rows import id_prefix
 from ...payloads.devices import APNS, APNS_WORDS, FCM, find_device
+from ...payloads.foreign import foreign_format
 from ...results import ACCEPTED, Result, Verdict
 from ..apps import App
 from ..config import Environment
@@ -156,6 +157,11 @@ def format_of(payload: dict[str, Any], platform: str) -> str:
         return FCM
     if not keys.isdisjoint(_OF_EXPO):
         return "expo"
+    if platform == FCM and keys == {"data"}:
+        return FCM
+    foreign = foreign_format(payload)
+    if foreign:
+        raise BadPush(f"the payload {foreign}")
     raise BadPush(
         "the payload may be of several formats; expected format beside it, one of expo, apns and fcm"
     )

@@ -100,6 +100,12 @@ def test_each_push_without_an_id_has_one_of_its_own(shop: App) -> None:
     assert all(len(one) == 36 for one in ids)
 
 
+def test_data_alone_is_a_data_message_of_fcm(shop: App) -> None:
+    _, push = addressed(shop, to=ANDROID, payload={"data": {"a": "b"}})
+    assert isinstance(push, Message)
+    assert push.data == {"a": "b"}
+
+
 def test_a_broadcast(shop: App) -> None:
     sender, push = addressed(shop, channel="Y2hhbm5lbA==")
     assert isinstance(push, Broadcast)
@@ -119,6 +125,9 @@ def test_a_broadcast(shop: App) -> None:
         ({"to": "ExponentPushToken[abc]", "payload": EXPO}, "Expo's push service"),
         ({"to": IPHONE, "payload": {}}, "several formats"),
         ({"to": IPHONE, "payload": {"x": 1}}, "several formats"),
+        ({"to": IPHONE, "payload": {"data": {"a": "b"}}}, "several formats"),
+        ({"to": IPHONE, "payload": {"alert": "Hi"}}, 'has alert at the top; expected them in "aps"'),
+        ({"to": ANDROID, "payload": {"app_id": "x", "contents": {}}}, "of OneSignal's API"),
         ({"to": IPHONE, "payload": DATA, "format": "fcm"}, "format of fcm, and the target is of apns"),
         ({"to": IPHONE, "payload": {"notification": {}}}, "format of fcm"),
         ({"to": ANDROID}, "format of apns, and the target is of fcm"),
