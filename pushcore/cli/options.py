@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Final, get_args
 
 import click
+from click.shell_completion import CompletionItem
 
 from ..http2.dialer import LONGEST_PROBE, MOST_PROBES, check_idle
 from ..http2.proxy import ENVIRONMENT
@@ -24,6 +25,12 @@ class PushTypeParameter(click.ParamType):  # type: ignore[type-arg]  # click bef
     """A known push type, or NAME=SUFFIX for a new one."""
 
     name = "NAME"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The push types that begin so."""
+        return [CompletionItem(name) for name in PUSH_TYPES if name.startswith(incomplete)]
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | PushType:
         """See `click.ParamType`."""

@@ -46,6 +46,9 @@ _OF_SOUND: Final = {"name": _STRING, "volume": _NUMBER}
 _ONES: Final = ("content-available", "mutable-content", "input-push-token")
 """The flags that are the number 1."""
 
+NUMBERS: Final = frozenset((*(key for key, types in _OF_APS.items() if types is _NUMBER), *_ONES))
+"""The keys of `aps` that are numbers; devices ignore the digits of a text."""
+
 _PUNCTUATION: Final = {ord(character): None for character in "-_"}
 _SPELT: Final = {
     key.replace("-", ""): key

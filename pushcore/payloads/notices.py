@@ -5,16 +5,18 @@ Each function checks a payload file once, before placeholders are filled in: a t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from ..audience.problems import shown
 from ..models.apns import PushType, push_type_of
-from ..models.apns_check import INVISIBLE, idle_parts, is_set, mistyped_parts, shown_parts
+from ..models.apns_check import INVISIBLE, NUMBERS, idle_parts, is_set, mistyped_parts, shown_parts
 from ..models.expo import NO_IMAGE, AndroidForm
 from ..models.fcm import camel
 from ..models.fcm_values import MAX_TTL
 from .devices import APNS, FCM
 from .foreign import targets_in
+from .json_template import WHOLE, WITHIN, Placeholder, place
 
 _PLACEHOLDER: Final = "{{"
 _ON: Final = {APNS: "on iOS", FCM: "on Android"}
@@ -60,6 +62,18 @@ def apns_notices(name: str, payload: dict[str, Any], push_type: str | PushType) 
             *idle_parts(payload, push_type),
             *targets,
         )
+    ]
+
+
+def csv_notices(name: str, placeholders: Iterable[Placeholder]) -> list[str]:
+    """Warnings about a payload of APNs whose rows are CSV, in which every value is a text."""
+    return [
+        f"{name}: {place(placeholder.path)} is a text in every row of CSV, which devices ignore; "
+        f"expected {{{{{placeholder.column}:int}}}}"
+        for placeholder in placeholders
+        if placeholder.path[:1] == ("aps",)
+        and placeholder.path[1:] in {(key,) for key in NUMBERS}
+        and placeholder.inserts in (WHOLE, WITHIN)
     ]
 
 

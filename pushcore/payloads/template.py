@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, NoReturn, Self, TypedDict, Unpack, cast
 
 from ..arguments import check, check_choice, check_type, check_whole
-from ..audience.audience import Audience
+from ..audience.audience import CSV, Audience
 from ..audience.problems import BadInput, BadRow
 from ..audience.records import OnBad
 from ..audience.shards import WHOLE, Shard
@@ -25,6 +25,7 @@ from .duplicates import Duplicates, TokenSample
 from .fcm_rows import FcmRows
 from .formats import PayloadFiles
 from .json_template import read_object
+from .notices import csv_notices
 from .payload import ApnsPayload, FcmPayload, Payload
 from .rows import OnBad as OnBadRow
 from .rows import Rows
@@ -207,6 +208,16 @@ class Template:
         # A new template, because each call has its own prefix of apns-ids.
         again = type(self).of_payloads(self._payloads, self._defaults)
         yield from again.rows(cast(Audience, _Given(rows)), bad, missing="the template has no payload for it")
+
+    def notices_of(self, audience: Audience) -> list[str]:
+        """Warnings about the payload with the rows of this audience: `notices`, and texts of CSV where devices expect numbers."""
+        apns = None if self.apns is None else self.apns.payload
+        texts = (
+            csv_notices(apns.name, apns.template.placeholders)
+            if isinstance(apns, ApnsPayload) and audience.form == CSV
+            else []
+        )
+        return [*self.notices, *texts]
 
     def rows(
         self,

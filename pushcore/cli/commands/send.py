@@ -141,7 +141,7 @@ def _try_all(sender: ClientOptions, audience: str, results: str | None, *, raw: 
         duplicates = duplicates_of(source, audience, list(clients)) if unique else None
         sample = None if unique else TokenSample()
         rows = template.rows(source, nowhere, sample=sample, duplicates=duplicates)
-        for notice in (*source.notices, *rows.notices, *template.notices):
+        for notice in (*source.notices, *rows.notices, *template.notices_of(source)):
             say(notice)
         report = ResultsFile.to_file(results if results is not None else os.devnull, raw=raw)
         rows.on_bad = report.bad_row

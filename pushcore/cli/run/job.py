@@ -86,7 +86,7 @@ class Job:
                 )
             rows = run_plan.rows(source, WHOLE)  # raises errors of the columns before any file is written
             if not self.quiet:
-                for notice in (*source.notices, *rows.notices, *template.notices):
+                for notice in (*source.notices, *rows.notices, *template.notices_of(source)):
                     say(notice)
             if self.unique:
                 run_plan = replace(run_plan, duplicates=duplicates_of(source, self.audience, list(clients)))

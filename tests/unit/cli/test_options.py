@@ -187,3 +187,9 @@ def test_a_start_may_be_a_date_of_toml() -> None:
     moment = datetime(2999, 1, 1, tzinfo=UTC)
     assert StartTime().convert(moment, None, None) == moment
     assert StartTime().convert("2999-01-01T00:00:00Z", None, None) == moment
+
+
+def test_push_types_are_completed_in_a_shell() -> None:
+    (option,) = (param for param in cli.commands["send"].params if param.name == "push_type")
+    context = click.Context(cli.commands["send"])
+    assert [item.value for item in option.shell_complete(context, "a")] == ["alert", "accessory"]

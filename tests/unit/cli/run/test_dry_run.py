@@ -235,3 +235,25 @@ def test_columns_without_effect_and_bytes_that_are_not_utf8_are_named(
     assert "the column 'Topic' has no effect; did you mean topic?" in said.err
     assert main(["tokens", str(tmp_path / "devices.csv")]) == 0
     assert "is not UTF-8 (Latin-1 or Windows-1252?): convert the file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("value", "warned"),
+    [('"{{name}}"', True), ('"1{{name:text}}"', True), ('"{{name:int}}"', False), ("1", False)],
+)
+def test_a_text_of_csv_where_a_device_expects_a_number_is_named(
+    tmp_path: Path, keys: tuple[bytes, str], capsys: pytest.CaptureFixture[str], value: str, warned: bool
+) -> None:
+    words = arguments(tmp_path, keys, [f"{APNS},,5"])
+    (tmp_path / "payload.json").write_text(
+        f'{{"apns":{{"aps":{{"alert":"x","badge":{value}}}}},"fcm":{{"data":{{"a":"b"}}}}}}'
+    )
+    assert main(words) == 0
+    text = "aps.badge is a text in every row of CSV, which devices ignore; expected {{name:int}}"
+    assert (text in capsys.readouterr().err) is warned
+    if warned:
+        (tmp_path / "devices.csv").write_text(json.dumps({"token": APNS, "name": 5}))
+        (tmp_path / "devices.csv").rename(tmp_path / "devices.ndjson")
+        words[words.index("--audience") + 1] = str(tmp_path / "devices.ndjson")
+        assert main(words) == 0
+        assert text not in capsys.readouterr().err
