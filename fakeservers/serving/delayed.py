@@ -1,8 +1,9 @@
-"""Delayed responses: one queue and one timer per connection."""
+"""What both kinds of HTTP/2 connections share: responses when they are due, by one queue and one timer, and back-pressure."""
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Sequence
 from heapq import heappop, heappush
@@ -27,10 +28,32 @@ class DelayedConnection(FaultyConnection):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
 
+    @property
+    def certificate(self) -> bytes | None:
+        """The client's certificate in DER, verified against the server's CA; None when it sent none."""
+        tls: ssl.SSLObject = self._transport.get_extra_info("ssl_object")
+        return tls.getpeercert(True)
+
     def after(self, seconds: float, answers: Sequence[Answer]) -> None:
         """Send these responses after this number of seconds. Those whose streams are closed by then are skipped."""
         now = time.monotonic()
         self._at(now + seconds, answers, now)
+
+    def give(self, answers: Sequence[Answer]) -> None:
+        """Send these responses at once."""
+        self._answer(answers)
+        self._flush_soon()
+
+    def abort(self) -> None:
+        """Cut the connection: no GOAWAY, no close_notify; queued bytes are discarded."""
+        self._closing = True
+        self._transport.abort()
+
+    def pause_writing(self) -> None:
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._transport.resume_reading()
 
     def _answer(self, answers: Sequence[Answer]) -> None:
         """Send these responses."""
@@ -39,6 +62,13 @@ class DelayedConnection(FaultyConnection):
     def _flush(self) -> None:
         """Send what is queued."""
         raise NotImplementedError
+
+    def _flush_soon(self) -> None:
+        """Send what is queued at the end of this loop tick."""
+        raise NotImplementedError
+
+    def _write_waiting(self) -> None:
+        self._flush()
 
     def _at(self, due: float, answers: Sequence[Answer], arrived: float) -> None:
         heappush(self._due, (due, next(self._order), answers, arrived))

@@ -82,12 +82,6 @@ class Nghttp2Connection(DelayedConnection):
     # Calls of a handler besides responses
 
     @property
-    def certificate(self) -> bytes | None:
-        """The client's certificate in DER, verified against the server's CA; None when it sent none."""
-        tls: ssl.SSLObject = self._transport.get_extra_info("ssl_object")
-        return tls.getpeercert(True)
-
-    @property
     def waiting(self) -> int:
         """Number of open requests."""
         return len(self._streams)
@@ -151,16 +145,6 @@ class Nghttp2Connection(DelayedConnection):
         self._draining = True
         self._flush_soon()
 
-    def give(self, answers: Sequence[Answer]) -> None:
-        """Send these responses at once."""
-        self._answer(answers)
-        self._flush_soon()
-
-    def abort(self) -> None:
-        """Cut the connection: no GOAWAY, no close_notify; queued bytes are discarded."""
-        self._closing = True
-        self._transport.abort()
-
     # Called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -222,12 +206,6 @@ class Nghttp2Connection(DelayedConnection):
             elif answers:
                 self._at(arrived + server.delay, answers, arrived)
         self._flush()
-
-    def pause_writing(self) -> None:
-        self._transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        self._transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
@@ -323,9 +301,6 @@ class Nghttp2Connection(DelayedConnection):
                     h2.send_response(stream_id, headers, end_stream=True)
             except NGH2Error:  # the stream was closed within this read
                 continue
-
-    def _write_waiting(self) -> None:
-        self._flush()
 
     def _write_all_but_one(self) -> None:
         self._transport.write(self._h2.data_to_send()[:-1])

@@ -92,12 +92,6 @@ class WireConnection(DelayedConnection):
     # Calls of a handler besides responses
 
     @property
-    def certificate(self) -> bytes | None:
-        """The client's certificate in DER, verified against the server's CA; None when it sent none."""
-        tls: ssl.SSLObject = self._transport.get_extra_info("ssl_object")
-        return tls.getpeercert(True)
-
-    @property
     def waiting(self) -> int:
         """Number of open requests."""
         return len(self._streams)
@@ -153,16 +147,6 @@ class WireConnection(DelayedConnection):
             del self._streams[stream_id]
             counters.goaway_unprocessed += 1
         self._flush_soon()
-
-    def give(self, answers: Sequence[Answer]) -> None:
-        """Send these responses at once."""
-        self._answer(answers)
-        self._flush_soon()
-
-    def abort(self) -> None:
-        """Cut the connection: no GOAWAY, no close_notify; queued bytes are discarded."""
-        self._closing = True
-        self._transport.abort()
 
     # Called by asyncio
 
@@ -222,12 +206,6 @@ class WireConnection(DelayedConnection):
                 self._answer(answers)
                 server.latency.add(time.monotonic() - arrived, len(answers))
         self._flush()
-
-    def pause_writing(self) -> None:
-        self._transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        self._transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
@@ -350,9 +328,6 @@ class WireConnection(DelayedConnection):
         if self._draining and not self._streams and not self._out.waiting:
             self._closing = True
             self._transport.close()
-
-    def _write_waiting(self) -> None:
-        self._flush()
 
     def _write_all_but_one(self) -> None:
         self._transport.write(self._out.take()[:-1])

@@ -338,13 +338,25 @@ _PACE: Final = (
 )
 
 
-results_raw_option = section("Audience and results")(
+_results = section("Audience and results")
+results_raw_option = _results(
     "--results-raw",
     rare=True,
     is_flag=True,
     help="Results for programs: texts are not escaped for spreadsheets.",
 )
 """An option of the commands that write results as CSV."""
+report_options = (
+    results_raw_option,
+    _results("--quiet", rare=True, is_flag=True, help="No progress and no summary."),
+    _results(
+        "--json",
+        rare=True,
+        is_flag=True,
+        help="The summary as one JSON object on the standard output; see docs/operations/operators.md.",
+    ),
+)
+"""The options of `send` and `resume` for what they write and print."""
 
 
 def credential_options(function: Function) -> Function:

