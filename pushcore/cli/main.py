@@ -29,7 +29,7 @@ from .commands.status import status
 from .commands.tokens import tokens
 from .commands.worker import worker
 from .origins import with_origins
-from .process.interrupts import raise_again
+from .process.interrupts import ignore, raise_again
 from .statuses import BAD_INPUT, INCOMPLETE
 from .streams import standard_streams
 
@@ -69,7 +69,9 @@ cli.add_command(gateway)
 def run() -> int:
     """The command `pushcore`: `main` with the standard streams of `streams`."""
     with standard_streams():
-        return main()
+        status = main()
+    ignore()
+    return status
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -107,6 +109,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INCOMPLETE
     except OSError as error:
         return complain(f"{shown_name(str(error.filename or 'the system'))}: {explain(error)}", INCOMPLETE)
+    except MemoryError:
+        return complain(
+            "there is too little memory (see `ulimit -v`, or the limit of the container)", INCOMPLETE
+        )
     except Exception as error:
         text = f"{type(error).__name__}: {error}"
         return complain(f"internal failure, please report it: {text}", INCOMPLETE)

@@ -30,7 +30,7 @@ from ..journal.outcome import Outcome
 from ..key_material import checked_path
 from .campaign import CampaignInfo, CampaignState
 from .chunk import Chunk
-from .errors import CampaignConflict
+from .errors import CampaignConflict, ChunkError
 from .ledger_file import LEDGER, create_ledger, open_ledger
 from .outcomes import ChunkResult, OutcomeBlock
 
@@ -78,7 +78,10 @@ class Ledger:
         self._writes = writes
         with self._using() as sql:
             (data,) = sql.execute("select info from campaign").fetchone()
-            self.info = CampaignInfo.decode(data)
+            try:
+                self.info = CampaignInfo.decode(data)
+            except ChunkError:
+                raise JournalError(f"{file.path} is damaged (the description of its campaign)") from None
         self._prefix = id_prefix(self.info.name)
 
     @classmethod

@@ -22,6 +22,14 @@ def raise_again() -> None:
     _replace(signal.SIG_DFL, signal.default_int_handler)
 
 
+def ignore() -> None:
+    """Signals that end a process have no effect from now on: everything is done, and the exit status must say so."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None:
+            signal.signal(number, signal.SIG_IGN)
+
+
 def _replace(before: object, handler: signal._HANDLER) -> None:
     # A parent may ignore the signal, as a shell does for a command in the background; then it stays ignored.
     if signal.getsignal(signal.SIGINT) is before:

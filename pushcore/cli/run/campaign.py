@@ -128,6 +128,8 @@ class CampaignRun:
         except OSError as error:
             where = f"{printable(str(error.filename))}: " if error.filename else ""
             problem = f"the run was cut short ({where}{printable(explain(error))})"
+        except MemoryError:
+            problem = "the run was cut short (there is too little memory)"
         except Exception as error:
             problem = f"the run was cut short by an internal failure ({type(error).__name__}: {printable(str(error), 200)})"
         finally:

@@ -56,6 +56,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> list[BaseException | int | None]
         (KeyboardInterrupt(), 1, "interrupted"),
         (OSError(28, "No space left on device", "r.csv"), 1, "r.csv: No space left on device"),
         (OSError(28, "No space left on device"), 1, "the system: No space left on device"),
+        (MemoryError(), 1, "there is too little memory (see `ulimit -v`, or the limit of the container)"),
         (KeyError("odd"), 1, "internal failure, please report it: KeyError: 'odd'"),
         (BadInput("x" * 2000), 2, "x" * 1000 + "…"),
     ],

@@ -415,3 +415,13 @@ def test_a_ledger_that_is_only_read_stays_as_it_is(tmp_path: Path) -> None:
             ledger.state = CampaignState.PAUSED
         path.unlink()
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("info", [b"", b"{}", b"[1]", b'{"name": 1}', b"\xff", "text", 5, 1.5])
+def test_a_description_that_cannot_be_read_is_named_with_the_ledger(tmp_path: Path, info: object) -> None:
+    filled(tmp_path / "ledger").close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "ledger")) as sql:
+        sql.execute("update campaign set info = ?", (info,))
+        sql.commit()
+    with pytest.raises(JournalError, match=r"ledger is damaged \(the description of its campaign\)"):
+        Ledger.open(tmp_path / "ledger")

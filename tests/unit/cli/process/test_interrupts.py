@@ -120,3 +120,15 @@ def test_a_handler_of_the_program_stays(monkeypatch: pytest.MonkeyPatch) -> None
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_after_the_end_does_not_replace_the_exit_status(number: int) -> None:
+    """While Python ends: the results are complete then."""
+    program = (
+        "import atexit, os, sys; from pushcore.cli.main import run; "
+        f"atexit.register(os.kill, os.getpid(), {number:d}); sys.argv[1:] = ['--version']; sys.exit(run())"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("pushcore")
