@@ -10,6 +10,7 @@ from typing import Any, Final
 import orjson
 
 from ..audience.problems import BadRow, shown
+from ..models.json_values import json_problem
 
 ANY, TEXT, TEXT_OR_OBJECT = "", "text", "text or object"
 """The values that a field accepts."""
@@ -86,8 +87,12 @@ def nesting(render: Render) -> Render:
 def _value(value: Any) -> bytes:
     """A value as JSON, with its own type."""
     data = _dumps(value)
-    if data == b"null" and value is not None:  # orjson encodes NaN and infinity as null
-        raise BadRow(f"{value} is not a number that JSON has")
+    if b"null" in data and value is not None:  # orjson encodes NaN and infinity as null
+        if data == b"null":
+            raise BadRow(f"{value} is not a number that JSON has")
+        problem = json_problem(value, "it")
+        if problem:
+            raise BadRow(problem)
     return data
 
 

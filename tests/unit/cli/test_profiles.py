@@ -142,6 +142,7 @@ def test_every_option_has_a_variable(command_name: str, monkeypatch: pytest.Monk
         ('[send]\nconfig = "s3cret"', "[send] has an unknown key 'config'"),
         ('[send]\ntopic = ["s3cret"]', "[send] topic cannot be a list; expected a text or a number"),
         ("[send]\ntopic = true", "[send] topic cannot be true or false; expected a text or a number"),
+        ("[send]\nwindow = 1.5", "[send] window cannot have a decimal point; expected a whole number"),
         ("[send]\nquiet = 5", "[send] quiet cannot be a number; expected true or false"),
         ("[send]\ntopic = { a = 1 }", "[send] topic cannot be a table; expected a text or a number"),
         ('[send]\nquiet = "s3cret"', "[send] quiet cannot be a text; expected true or false"),

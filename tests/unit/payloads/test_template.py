@@ -269,3 +269,12 @@ def test_an_option_that_no_push_could_have_is_refused_at_once(option: str, value
 )
 def test_expirations_of_a_template(expiration: Any) -> None:
     Template({"aps": {"alert": "x"}}, expiration=expiration, priority=5, push_type="alert", collapse_id="c")
+
+
+@pytest.mark.parametrize("value", [[1, float("nan")], {"a": [float("inf")]}])
+def test_a_number_within_a_value_that_json_does_not_have_is_refused(value: Any) -> None:
+    template = Template({"aps": {"alert": "x"}, "o": "{{v}}"})
+    with pytest.raises(ValueError, match=r"'v': it.* is (nan|inf), a number that JSON does not have"):
+        template.render({"token": "ab" * 32, "v": value})
+    kept: Any = template.render({"token": "ab" * 32, "v": ["null", None]})
+    assert json.loads(kept.payload)["o"] == ["null", None]
