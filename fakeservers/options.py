@@ -24,9 +24,9 @@ MAX_KEEP = 1_000_000
 _SIGNALS = "SIGTERM or SIGINT ends it. docs/reference/fakeservers.md describes all of it."
 _HASH = r"[0-9a-f]{32,64}(?![A-Za-z0-9+=])"
 _PATH = re.compile(
-    rf"(?!.*(?!{_HASH})[A-Za-z0-9+=]{{33}})(?!.*:.*@|.*://)(?:[\w ./\\:~@+=,-]|[^\x00-\x7f]){{0,250}}"
+    rf"(?!.*(?!{_HASH})[A-Za-z0-9+=]{{33}})(?!.*:.*@|.*://|.*pcg_|.*ya29\.)(?:[\w ./\\:~@+=,-]|[^\x00-\x7f]){{0,250}}"
 )
-"""What a path looks like; a key in PEM, JSON or an encoding of either does not, and neither does an address with a password."""
+"""What a path looks like; a key in PEM, JSON or an encoding of either does not, and neither does an address with a password or a token."""
 
 
 _LONG = re.compile(r"""'(?:[^'\\]|\\.){21,}'|"(?:[^"\\]|\\.){21,}"|\S{33,}""")

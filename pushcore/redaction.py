@@ -79,6 +79,8 @@ _RUN: Final = re.compile(
 _PREFIX: Final = re.compile(r"n?(?:MI[E-L]|MHcC|LS0t|e[yw][A-Za-z0-9])(?=.*[a-z])(?=.*[A-Z])")
 """How base64 of DER, of PEM and of JSON begins; the n is of a line break that stands before it as two characters."""
 
+_PREFIXED: Final = re.compile(r"(?:pcg_|ya29\.|1//0|GOCSPX-)[\w./-]{16,}", re.ASCII)
+"""Tokens of the gateway's callers, and Google's access tokens, refresh tokens and client secrets: some are too short to look random."""
 _HASH: Final = re.compile(
     r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|(?<=/)[0-9a-f]{32,64}(?![0-9a-z])",
     re.IGNORECASE,
@@ -229,6 +231,7 @@ def redact(text: str) -> str:
     if "://" in text:
         text = _NO_PORT.sub(rf"\1{_CUT}", text)
         text = _QUERY.sub(rf"\1{_CUT}", text)
+    text = _PREFIXED.sub(REMOVED, text)
     return _without_random(_NUMBER.sub(REMOVED, _RUN.sub(_without_base64, text)))
 
 
@@ -256,6 +259,7 @@ def shown_name(path: str) -> str:
         or (digits > _MOST_DIGITS and 2 * digits > len(name))
         or len(_OCTET.findall(name)) > _MOST_OCTETS
         or len(_SYMBOLS.intersection(path)) > _MOST_SYMBOLS
+        or _PREFIXED.search(path)
         or _random_stretches(name)
     )
     return f"[name of {len(path)} characters, not shown]" if hidden else path

@@ -354,7 +354,9 @@ def test_a_secret_as_a_host_is_not_repeated(tmp_path: Path, capsys: pytest.Captu
     assert message.startswith("fakeservers: cannot listen on (43 characters) port 0: ")
 
 
-@pytest.mark.parametrize("address", ["redis://me:pw@cache.example", "rediss://:pw@10.0.0.1", "me:pw@h"])
+@pytest.mark.parametrize(
+    "address", ["redis://me:pw@cache.example", "rediss://:pw@10.0.0.1", "me:pw@h", "pcg_pw", "ya29.pw"]
+)
 def test_an_address_in_the_place_of_a_path_is_not_repeated(
     address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

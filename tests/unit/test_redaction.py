@@ -312,3 +312,16 @@ def test_words_that_look_random_are_removed_from_messages() -> None:
     assert redact(f"there is no {text} here") == f"there is no {REMOVED} here"
     assert redact(f"'{text[:40]} {text[40:]}' is none") == f"'{REMOVED}' is none"
     assert redact(f"there is no ledger {10**60}.p8") == f"there is no ledger {REMOVED}.p8"
+
+
+@pytest.mark.parametrize("number", range(50))
+@pytest.mark.parametrize("prefix", ["pcg_", "ya29.a0", "1//0g", "GOCSPX-"])
+def test_a_token_with_a_known_prefix_is_removed_whether_it_looks_random_or_not(
+    prefix: str, number: int
+) -> None:
+    """Half of the gateway's tokens, of 24 random bytes, do not look random enough."""
+    token = prefix + base64.urlsafe_b64encode(random.Random(number).randbytes(24)).decode().rstrip("=")
+    for text in (token, f"./{token}", f"'{token}' is no number", f"a={token};"):
+        assert token not in redact(text)
+    assert token not in shown_name(token)
+    assert token not in shown_name(f"keys/{token}")
