@@ -280,7 +280,7 @@ _PUSHES: Final = (
         metavar="ID",
         help="With Expo's format, for old versions of Expo Go only.",
     ),
-    _payload("--scope-key", rare=True, metavar="KEY", help="The same."),
+    _payload("--scope-key", rare=True, metavar="KEY", help="The scope key, for the same versions."),
 )
 
 _PACE: Final = (
@@ -311,7 +311,7 @@ _PACE: Final = (
         rare=True,
         type=click.IntRange(min=1),
         metavar="N",
-        help="Most pushes between audience and results; default twice the capacity of the connections, 16384 at most.",
+        help="Limit of pushes between audience and results; default twice the capacity of the connections, 16384 at most.",
     ),
     _sending(
         "--start-at",
@@ -325,7 +325,7 @@ _PACE: Final = (
         rare=True,
         type=click.IntRange(min=1),
         metavar="N",
-        help="Most connections to each provider; default 8 to APNs and 10 to FCM.",
+        help="Limit of connections to each provider; default 8 to APNs and 10 to FCM.",
     ),
     _sending(
         "--metrics-port",
