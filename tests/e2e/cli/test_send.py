@@ -123,7 +123,7 @@ def test_every_row_has_its_result(fake: FakeProcess, tmp_path: Path) -> None:
         5: ("THROTTLED", "429", "TooManyRequests"),
         6: ("UNAVAILABLE", "500", "InternalServerError"),
         7: ("UNKNOWN", "", "the server reset the stream (error code 2)"),
-        8: ("INVALID", "", "the device token is not hexadecimal"),
+        8: ("INVALID", "", "the device token is not hexadecimal: it has '.' in it"),
         9: ("INVALID", "", "the device token is not hexadecimal: it has white space in it"),
         10: ("INVALID", "", "the row has 4 columns, expected 3"),
         11: ("MISCONFIGURED", "400", "TopicDisallowed"),
