@@ -43,14 +43,16 @@ def pushes(chunk: Chunk, info: CampaignInfo) -> list[FcmRow]:
 
 
 @asynccontextmanager
-async def worker_of(server: queues.Server, fake: FakeFcm, **options: Any) -> AsyncIterator[Worker]:
+async def worker_of(
+    server: queues.Server, fake: FakeFcm, make: Any = pushes, **options: Any
+) -> AsyncIterator[Worker]:
     """With a connection to the queue of its own."""
     async with (
         await open_queue(server.url, "camp", idle=IDLE) as queue,
         Fleet(queue) as fleet,
         PushEngine(fcm_of(fake), shared=fleet, **options) as engine,
     ):
-        yield Worker(queue, engine, fleet, pushes)
+        yield Worker(queue, engine, fleet, make)
 
 
 @asynccontextmanager
@@ -132,6 +134,38 @@ async def test_a_wrong_project_stops_all_workers_and_the_coordinator(
         assert status.done == len(sends(fake))
         await coordinator.resume()
         assert (await coordinator.status()).trip is None
+
+
+def disliked(chunk: Chunk, info: CampaignInfo) -> list[FcmRow]:
+    """Messages with an apns part that Google dislikes: headers without a payload."""
+    apns = {"headers": {"apns-push-type": "background", "apns-priority": "10"}}
+    tokens = chunk.columns()["token"]
+    return [
+        FcmRow(row, tokens[row - chunk.first], fid=False, data=DATA, apns=apns) for row in chunk.missing()
+    ]
+
+
+async def test_tokens_that_google_blames_for_the_message_stop_all_workers(
+    server: queues.Server, tmp_path: Path
+) -> None:
+    tokens = [registration(row) for row in range(3000)]
+    options = {"rate": NO_RATE, "window": 200, "make": disliked}
+    async with (
+        FakeFcm(keep=7000) as fake,
+        coordinator_of(server, tmp_path, tokens) as coordinator,
+        worker_of(server, fake, **options) as first_worker,
+        worker_of(server, fake, **options) as second_worker,
+    ):
+        fake.ios_tokens.update(tokens)
+        first, second, status = await asyncio.gather(
+            first_worker.run(), second_worker.run(), coordinator.run()
+        )
+        for report in (first, second):
+            assert report.trip is not None
+            assert "Correct the apns, android or webpush part" in str(report.trip)
+        assert 500 <= status.done < 3000
+        assert "UNREGISTERED" not in str(status.tally)
+        assert "INVALID_ARGUMENT (token)" in str(status.tally)
 
 
 async def test_a_coordinator_does_not_wait_for_the_dead(server: queues.Server, tmp_path: Path) -> None:
