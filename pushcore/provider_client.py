@@ -415,8 +415,8 @@ class Dispatcher(ABC, Generic[P]):
                 accepted = Accepted()
                 accepted.push = exchange.context
                 accepted.attempts = exchange.attempts
-                accepted.id_source = exchange.header_block
-                accepted.find = find
+                accepted._id = exchange.header_block
+                accepted._find = find
                 results.append(accepted)
             else:
                 not_accepted.append(exchange)

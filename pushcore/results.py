@@ -46,11 +46,11 @@ class Result(Generic[P_co]):
     """
 
     __slots__ = (
+        "_find",
+        "_id",
         "_row",
         "attempts",
         "detail",
-        "find",
-        "id_source",
         "push",
         "reason",
         "retry_after",
@@ -82,28 +82,28 @@ class Result(Generic[P_co]):
         self.retry_after = retry_after
         self.detail = detail
         # Finding the id in a response costs a header decode, and most callers never read it: so only when it is read.
-        self.id_source = id
-        self.find = find
+        self._id = id
+        self._find = find
         self._row = row
 
     @property
     def id(self) -> str | None:
         """The apns-id that was sent, otherwise that of the response; or FCM's message name. None without any."""
-        if self.find is not None:
-            return self.find(self.push, self.id_source, "id")
-        id: str | None = self.id_source
+        if self._find is not None:
+            return self._find(self.push, self._id, "id")
+        id: str | None = self._id
         return id
 
     @property
     def unique_id(self) -> str | None:
         """The `apns-unique-id`, under which Apple's Push Notifications Console lists a push; only in the sandbox."""
-        return None if self.find is None else self.find(self.push, self.id_source, "unique_id")
+        return None if self._find is None else self._find(self.push, self._id, "unique_id")
 
     @property
     def environment(self) -> str | None:
         """The environment that knows the token, "production" or "sandbox". None if neither response says so, or if the
         client has a `url`. Store it in your table of devices."""
-        return None if self.find is None else self.find(self.push, self.id_source, "environment")
+        return None if self._find is None else self._find(self.push, self._id, "environment")
 
     @property
     def ok(self) -> bool:
@@ -221,7 +221,7 @@ class PushRejected(PushcoreError):
 
 class Accepted(Result[P_co]):
     """The result of nearly every push. What all of them have in common is kept in the class, and none is made by a call
-    of `__init__`: who makes one sets `push`, `attempts`, `id_source` and `find`."""
+    of `__init__`: who makes one sets `push`, `attempts`, `_id` and `_find`."""
 
     __slots__ = ()
     __init__ = object.__init__
@@ -239,7 +239,7 @@ class Accepted(Result[P_co]):
     suspect = False
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _accepted, (self.push, self.attempts, self.id_source, self.find)
+        return _accepted, (self.push, self.attempts, self._id, self._find)
 
 
 def _accepted(push: Any, attempts: int, id: Any, find: Finder | None) -> Accepted[Any]:
@@ -247,6 +247,6 @@ def _accepted(push: Any, attempts: int, id: Any, find: Finder | None) -> Accepte
     accepted: Accepted[Any] = Accepted()
     accepted.push = push
     accepted.attempts = attempts
-    accepted.id_source = id
-    accepted.find = find
+    accepted._id = id
+    accepted._find = find
     return accepted

@@ -309,7 +309,7 @@ class ApnsDispatcher(Dispatcher[Notification]):
             return None
         result = self.outcome(exchange, push, TABLE, _find)
         if result.row.blame == "token" and not result.row.unknown_token:
-            result.find = self._find  # which knows the environment
+            result._find = self._find  # which knows the environment
         return result
 
     async def broadcast(self, push: B) -> Result[B]:

@@ -64,8 +64,8 @@ def known_here(result: Result) -> Result:
         result.verdict,
         result.status,
         result.attempts,
-        result.id_source,
-        result.find,
+        result._id,
+        result._find,
         detail=f"the token is of {result.environment or 'the other environment'}",
         row=result.row,
     )

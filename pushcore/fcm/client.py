@@ -320,8 +320,8 @@ class FcmDispatcher(Dispatcher[Message]):
                 accepted = Accepted()
                 accepted.push = exchange.context
                 accepted.attempts = exchange.attempts
-                accepted.id_source = body
-                accepted.find = find_name
+                accepted._id = body
+                accepted._find = find_name
                 results.append(accepted)
             else:
                 not_accepted.append(exchange)

@@ -178,7 +178,7 @@ class ScriptedClient:
                 continue
             accepted = Accepted()
             accepted.push, accepted.attempts = exchange.context, exchange.attempts
-            accepted.id_source, accepted.find = None, None
+            accepted._id, accepted._find = None, None
             results.append(accepted)
         return others
 

@@ -263,6 +263,8 @@ def breaches(folder: str) -> list[str]:
 
 OF_TUPLES = {"_replace", "_asdict", "_fields", "_make"}
 """Public names of every named tuple."""
+OF_RESULTS = {"_id", "_find"}
+"""What the clients set of each result that they make; its users read `id`."""
 
 
 def package_of(path: Path) -> Path:
@@ -271,7 +273,7 @@ def package_of(path: Path) -> Path:
 
 
 def is_private(name: str) -> bool:
-    return name.startswith("_") and not name.startswith("__") and name not in OF_TUPLES
+    return name.startswith("_") and not name.startswith("__") and name not in OF_TUPLES | OF_RESULTS
 
 
 def is_own(node: ast.expr) -> bool:

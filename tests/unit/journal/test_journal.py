@@ -216,8 +216,8 @@ def test_accepted_messages_are_kept_with_their_device_and_name(tmp_path: Path) -
     with create(tmp_path / "journal") as journal:
         for push in journal.pending(pushes):
             result: Accepted[NumberedMessage] = Accepted()
-            result.push, result.attempts, result.id_source = push, 1 + (push.row == 4), f"name {push.row}"
-            result.find = None
+            result.push, result.attempts, result._id = push, 1 + (push.row == 4), f"name {push.row}"
+            result._find = None
             journal.record(result)
     with Journal.read(tmp_path / "journal") as view:
         outcomes = list(view.results())

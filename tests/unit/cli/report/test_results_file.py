@@ -226,7 +226,7 @@ def test_texts_of_others_do_nothing_in_a_spreadsheet_and_ids_stay(raw: bool) -> 
 def accepted(push: Any) -> Accepted[Any]:
     """As the engine makes those of nearly all pushes."""
     result: Accepted[Any] = Accepted.__new__(Accepted)
-    result.push, result.attempts, result.id_source, result.find = push, 1, None, None
+    result.push, result.attempts, result._id, result._find = push, 1, None, None
     return result
 
 
@@ -261,7 +261,7 @@ def test_an_accepted_message_has_the_same_row_as_any_outcome(
     tmp_path: Path, token: str, name: str, sent_id: str | None, raw: bool
 ) -> None:
     result = accepted(fcm_row(7, token))
-    result.id_source, result.find = orjson.dumps({"name": name}), find_name
+    result._id, result._find = orjson.dumps({"name": name}), find_name
     path = tmp_path / "results.csv"
     with path.open("w", newline="") as file:
         assert ResultsFile(file, "part", header=False, raw=raw).take(result)
