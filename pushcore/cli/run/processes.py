@@ -222,6 +222,8 @@ class ChildProcesses:
         with ExitStack() as stack:
             for number, handler in handlers.items():
                 stack.callback(signal.signal, number, handler)
+            # If the parent of this process ignores it, the system forgets how a child has ended, and waiting for one fails.
+            stack.callback(signal.signal, signal.SIGCHLD, signal.signal(signal.SIGCHLD, signal.SIG_DFL))
             directory = tempfile.TemporaryDirectory(prefix="pushcore-")
             path = stack.enter_context(directory)
             count = self._plan.processes

@@ -204,6 +204,22 @@ def test_a_signal_has_all_of_them_drain(tmp_path: Path, capsys: pytest.CaptureFi
     assert [signal.getsignal(each) for each in SIGNALS] == handlers
 
 
+def test_a_parent_that_ignores_sigchld_changes_nothing(tmp_path: Path) -> None:
+    """The system would forget how a child has ended, and the command would wait forever."""
+
+    class Looking(Parent):
+        def _start(self, number: int, shared: Any, lock: int) -> None:
+            assert signal.getsignal(signal.SIGCHLD) is signal.SIG_DFL
+            super()._start(number, shared, lock)
+
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert Looking(audience_of(tmp_path, 9), Script([READY], [ended(5)])).run(ResultCounts()).ended
+        assert signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
 class Interrupting:
     """In place of the progress: a signal as soon as the parent watches."""
 
