@@ -119,7 +119,6 @@ VIOLATIONS: dict[str, Callable[[Certificates], Violation]] = {
     "topic missing": lambda certs: Violation(
         "MissingTopic", client={"auth": _certificate(certs, APP, topics=["com.x"]), "topic": None}
     ),
-    "payload that is no JSON": lambda _: Violation("PayloadEmpty", Notification(DEVICE, b'{"aps":')),
     "another key's signature": lambda certs: Violation(
         "InvalidProviderToken",
         client={"auth": ApnsKey.from_pem(_p8(), key_id=certs.key_id, team_id=certs.team_id)},

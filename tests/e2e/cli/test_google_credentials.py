@@ -36,8 +36,7 @@ def token_endpoint(certs: Certificates, fake: FakeFcm) -> Iterator[tuple[str, li
     """
     forms: list[dict[str, list[str]]] = []
     account = ServiceAccount.from_file(fake.service_account_file)
-    context = client_context(ca_file=certs.ca_file)
-    context.set_alpn_protocols(["http/1.1"])
+    context = client_context(ca_file=certs.ca_file, alpn="http/1.1")
 
     class TokenHandler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

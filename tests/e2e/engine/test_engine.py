@@ -204,9 +204,12 @@ async def test_engine_closes_runs_that_were_left() -> None:
 
 
 async def test_a_client_that_is_closed_meanwhile_ends_the_run() -> None:
+    closed = asyncio.Event()
+
     async def source() -> AsyncIterator[Notification]:
-        for push in pushes(200):
-            await asyncio.sleep(0)
+        for number, push in enumerate(pushes(200)):
+            if number == 100:
+                await closed.wait()  # the responses to these may all come at once
             yield push
 
     results: list[Result] = []
@@ -216,6 +219,7 @@ async def test_a_client_that_is_closed_meanwhile_ends_the_run() -> None:
             results.append(result)
             if len(results) == 20:
                 await client.close()
+                closed.set()
 
     async with FakeApns() as fake:
         client = client_of(fake)

@@ -129,7 +129,7 @@ async def test_a_template_with_rows() -> None:
         assert b'"validate_only":true' in fcm.received[-1].body.replace(b" ", b"")
         for wrong, words in (
             ({**request, "template": {"aps": {"alert": "{{na:me}}"}}}, "malformed"),
-            ({**request, "template": {}}, "format"),
+            ({**request, "template": {}}, "an empty object"),
             ({**request, "pushes": [{}]}, "either pushes"),
             ({"template": request["template"]}, "either pushes"),
             ({**request, "priority": 3}, "priority"),
