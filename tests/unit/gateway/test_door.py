@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from pushcore.gateway.callers import Caller, Callers, digest_of
 from pushcore.gateway.config import CallerSection
-from pushcore.gateway.door import BODY_SECONDS, MOST_RATIO, Guarded, inflate, read_body
+from pushcore.gateway.door import BODY_SECONDS, MOST_RATIO, SKIPPED, Guarded, inflate, read_body
 from pushcore.gateway.problems import GatewayProblem
 from tests.support.gateway import TOKEN
 from tests.support.virtual import run
@@ -180,3 +180,10 @@ async def test_problems_in_a_dialect_of_its_own() -> None:
     served = Served(fail, on_problem=lambda problem: Response(b"%d" % problem.status))
     assert (await served()).body == b"500"
     assert (await served(None)).body == b"401"
+
+
+def test_a_body_that_the_server_skipped_is_a_problem() -> None:
+    request = request_of()
+    request.scope[SKIPPED] = True
+    with pytest.raises(GatewayProblem, match="without Upgrade"):
+        run(read_body(request, 10))

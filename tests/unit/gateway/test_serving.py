@@ -19,6 +19,7 @@ from pushcore.audience.problems import BadInput
 from pushcore.errors import ConfigurationError
 from pushcore.gateway import serving
 from pushcore.gateway.config import GatewayConfig, LimitsSection, ServerSection
+from pushcore.gateway.door import SKIPPED
 from pushcore.gateway.serving import (
     HEADERS,
     KEEP_ALIVE,
@@ -364,3 +365,12 @@ def test_why_it_could_not_start_is_raised(monkeypatch: pytest.MonkeyPatch) -> No
     deaf.gateway.failure = ConfigurationError("[fleet] redis: refused")
     with pytest.raises(ConfigurationError, match="redis: refused"):
         served(monkeypatch, deaf)
+
+
+def test_a_request_for_another_protocol_is_marked() -> None:
+    async def work(protocol: TimedProtocol, transport: ClientTransport) -> None:
+        protocol.data_received(WHOLE[:-2] + b"connection: upgrade\r\nupgrade: h2c\r\n\r\n")
+        assert SKIPPED in protocol.scope
+        await asyncio.sleep(0.1)
+
+    assert connected(work).written.startswith(b"HTTP/1.1 200 OK")

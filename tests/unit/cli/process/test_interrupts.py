@@ -132,3 +132,30 @@ def test_a_signal_after_the_end_does_not_replace_the_exit_status(number: int) ->
     ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.startswith("pushcore")
+
+
+def test_the_end_of_a_command_ignores_signals(monkeypatch: pytest.MonkeyPatch) -> None:
+    handlers: dict[int, object] = {}
+    monkeypatch.setattr(signal, "signal", handlers.__setitem__)
+    interrupts.ignore()
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    assert handlers == dict.fromkeys(numbers, signal.SIG_IGN)
+
+
+@pytest.mark.parametrize(
+    ("program", "command", "expected"),
+    [
+        ("/usr/bin/pushcore", ["python", "/usr/bin/pushcore"], True),
+        ("pushcore.exe", ["python", "pushcore.exe"], True),
+        ("-m", ["python", "-m", "pushcore", "send"], True),
+        ("-m", ["python", "-mpushcore"], True),
+        ("-m", ["python", "-m", "pytest"], False),
+        ("app.py", ["python", "app.py", "pushcore"], False),
+    ],
+)
+def test_which_programs_are_the_command(
+    monkeypatch: pytest.MonkeyPatch, program: str, command: list[str], expected: bool
+) -> None:
+    monkeypatch.setattr(sys, "argv", [program])
+    monkeypatch.setattr(sys, "orig_argv", command)
+    assert interrupts.is_command() == expected

@@ -93,3 +93,50 @@ def test_a_limit_of_the_system_counts_and_nothing_stays_open(monkeypatch: pytest
 
 def test_it_says_nothing_as_a_rule() -> None:
     check_open_files()
+
+
+class Limits:
+    """Stands for the system: `soft` files may be open at a time, and the limit may be raised to `hard`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, soft: int, hard: int) -> None:
+        self.soft, self.hard = soft, hard
+        monkeypatch.setattr(resource, "getrlimit", lambda _: (self.soft, self.hard))
+        monkeypatch.setattr(resource, "setrlimit", self.set)
+        monkeypatch.setattr(os, "open", self.open)
+        monkeypatch.setattr(os, "close", self.close)
+        self.opened = 0
+
+    def set(self, _: int, limits: tuple[int, int]) -> None:
+        self.soft, self.hard = limits
+
+    def open(self, *_: object) -> int:
+        if self.opened >= self.soft:
+            raise OSError(errno.EMFILE, SENTENCE)
+        self.opened += 1
+        return self.opened
+
+    def close(self, _: int) -> None:
+        self.opened -= 1
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "raised"), [(12, 500, 500), (12, 4096, 1024), (12, resource.RLIM_INFINITY, 1024)]
+)
+def test_a_low_limit_is_raised(monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, raised: int) -> None:
+    limits = Limits(monkeypatch, soft, hard)
+    check_open_files()
+    assert (limits.soft, limits.hard, limits.opened) == (raised, hard, 0)
+
+
+def test_a_limit_that_cannot_be_raised_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = Limits(monkeypatch, 12, 12)
+    with pytest.raises(BadInput, match=SENTENCE):
+        check_open_files()
+    assert limits.opened == 0
+
+
+def test_where_no_limit_can_be_raised_it_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    Limits(monkeypatch, 12, 500)
+    monkeypatch.setitem(sys.modules, "resource", None)
+    with pytest.raises(BadInput, match=SENTENCE):
+        check_open_files()
