@@ -374,9 +374,8 @@ class ApnsDispatcher(Dispatcher[Notification]):
             if reason in DATED and self._key is not None:
                 detail = clock_advice(header_of(exchange.header_block, b"date"), self._now())
         wait = None
-        if (
-            status == 429 or status >= 500
-        ):  # Apple documents no Retry-After, but a server in front of it may send one
+        # Apple documents no Retry-After, but a server in front of it may send one.
+        if status == 429 or status >= 500:
             wait = header_of(exchange.header_block, b"retry-after")
         return Result(
             push,

@@ -138,8 +138,8 @@ class ApnsRequestBuilder:
         topic, push_type, priority, environment, template, limit = self._last
         before = len(exchanges) + len(rejected)
         length = -1  # of the last token
-        # To parse each payload in bytes would cost a quarter of a push. It is done for the first of a burst that differs from the last
-        # one parsed, and while they are no JSON; of the others, the ends are checked. Rows of a campaign are made of valid JSON.
+        # To parse each payload in bytes would cost a quarter of a push. So the first of a burst is parsed, unless it is the last one
+        # parsed, and those after it until one is JSON; of the others only the ends are checked. A campaign's rows are valid JSON.
         parsed, trusted = self._parsed, kind is not Notification
         for push in pushes:
             if type(push) is not kind:

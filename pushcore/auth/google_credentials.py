@@ -117,9 +117,8 @@ class GoogleCredentials:
         self._issued: str | None = None
         self._thread: threading.Thread | None = None
         self._busy = False  # whether a refresh is still running
-        self._last: tuple[str, str, Any] | None = (
-            None  # the last request of the refresh: method, URL and response
-        )
+        # The last request of the refresh: method, URL and response.
+        self._last: tuple[str, str, Any] | None = None
         self.project_id = _text(getattr(credentials, "project_id", None))
         self.quota_project = _text(getattr(credentials, "quota_project_id", None))
 

@@ -13,9 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from ..auth.clock import MAX_WAIT as MAX_WAIT
-from ..auth.clock import SECONDS
-from ..auth.clock import read_retry_after as read_retry_after
+from ..auth.clock import MAX_WAIT, SECONDS, read_retry_after
 from ..reasons import (
     INVALID,
     MISCONFIGURED,

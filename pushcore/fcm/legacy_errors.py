@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ..auth.clock import read_retry_after
 from ..reasons import (
     ACCEPTED,
     INVALID,
@@ -27,7 +28,7 @@ from ..reasons import (
     register,
 )
 from .errors import TABLE as SEND_TABLE
-from .errors import is_google_error, json_object, read_retry_after
+from .errors import is_google_error, json_object
 
 _MAX_WORD: Final = 100
 _MAX_ID: Final = 4096  # characters of a token

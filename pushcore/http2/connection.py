@@ -145,9 +145,8 @@ class Connection(SendBuffer):
             return True
         if not stream_id & 1 or stream_id >= self.next_id:
             self._fail(frames.PROTOCOL_ERROR, "the server sent a frame on a stream that was never opened")
-        elif (
-            stream_id <= self._last_allowed and stream_id not in self._cancelled
-        ):  # above, GOAWAY has refused it
+        # A stream above the last allowed one was refused by GOAWAY.
+        elif stream_id <= self._last_allowed and stream_id not in self._cancelled:
             self._fail(frames.STREAM_CLOSED, "the server sent a frame on a stream that it had ended")
         return False
 

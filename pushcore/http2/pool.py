@@ -107,9 +107,8 @@ class Pool:
         self._closed = False
         self._leaving: set[Link] = set()  # ended links with sockets that are not closed yet
         self._loop = asyncio.get_running_loop()
-        self._lead = (
-            time.time() - self._loop.time()
-        )  # of the wall clock on that of the loop, at the last tick
+        # By how much the wall clock was ahead of the loop's at the last tick.
+        self._lead = time.time() - self._loop.time()
 
     @property
     def last_error(self) -> TransportError | None:

@@ -31,10 +31,8 @@ _EXPECTED: Final = "expected a certificate with its key, PEM or PKCS#12"
 _AUTHORITIES: Final = "expected CA certificates in PEM"
 _CERTIFICATES: Final = ("CERTIFICATE", "TRUSTED CERTIFICATE", "X509 CERTIFICATE")  # OpenSSL's labels
 
-_TIMES: Final = (
-    9,
-    10,
-)  # OpenSSL's verify codes of a certificate that is not valid yet, and of one that has expired
+_TIMES: Final = (9, 10)
+"""OpenSSL's verify codes of a certificate that is not valid yet, and of one that has expired."""
 
 PathOrContent = str | bytes | os.PathLike[str]
 """The path of a file, or the content: PEM, PKCS#12 as bytes, or base64 of either."""

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pushcore.auth.clock import MAX_WAIT, read_retry_after
 from pushcore.engine.breaker import Breaker
 from pushcore.fcm.errors import (
     DEAD_TOKEN,
     MAX_BODY,
     MAX_DETAIL,
-    MAX_WAIT,
     REASONS,
     SUSPECT_TOKEN,
     TABLE,
@@ -24,7 +24,6 @@ from pushcore.fcm.errors import (
     find_name,
     message_name,
     read_error,
-    read_retry_after,
     verdict_for,
 )
 from pushcore.reasons import UNEXPECTED, UNEXPECTED_SUCCESS, UNNAMED, lookup
