@@ -106,7 +106,12 @@ GROUPS: Final = (
         "Contents of pushes to APNs",
         "A part of a notification is wrong or has no effect. A wrong part makes the push INVALID or raises `ValueError`; a part without "
         "an effect is a warning. Correct the payload as the message says.",
-        ("pushcore/models/apns", "pushcore/models/times", "pushcore/models/json_values"),
+        (
+            "pushcore/models/apns",
+            "pushcore/models/aps",
+            "pushcore/models/times",
+            "pushcore/models/json_values",
+        ),
     ),
     Group(
         "Messages to FCM",

@@ -51,19 +51,8 @@ from .http2.proxy import Proxy
 from .http2.tls import ApnsCertificate
 from .journal import Journal, JournalView, Outcome, Source, Status, push_id
 from .metrics import Listener, Metrics
-from .models.apns import (
-    Alert,
-    ApnsPriority,
-    ApnsPushType,
-    Aps,
-    Broadcast,
-    InterruptionLevel,
-    LiveActivityEvent,
-    Localized,
-    Notification,
-    PushType,
-    Sound,
-)
+from .models.apns import ApnsPriority, ApnsPushType, Broadcast, Notification, PushType
+from .models.aps import Alert, Aps, InterruptionLevel, LiveActivityEvent, Localized, Sound
 from .models.expo import to_legacy, to_message, to_notification, to_push
 from .models.expo_message import ExpoMessage, ExpoPriority
 from .models.fcm import LegacyMessage, LegacyNotification, LegacyPriority, Message

@@ -15,7 +15,7 @@ from pushcore import ApnsKey, Notification, ServiceAccount
 from pushcore.apns.request import ApnsRequestBuilder
 from pushcore.fcm.request import FcmRequestBuilder
 from pushcore.http2.exchange import Exchange
-from pushcore.models.apns import Alert, Aps
+from pushcore.models.aps import Alert, Aps
 from pushcore.models.expo import to_notification
 from pushcore.models.tokens import recognise
 from pushcore.requests import END, RequestBuilder, build_one

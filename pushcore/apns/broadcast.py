@@ -16,7 +16,8 @@ import orjson
 from ..arguments import kind, shown
 from ..http2.exchange import header_of
 from ..http2.headers import Field, HeaderTemplate
-from ..models.apns import LARGE_LIMIT, PUSH_TYPES, Aps, Broadcast
+from ..models.apns import LARGE_LIMIT, PUSH_TYPES, Broadcast
+from ..models.aps import Aps
 from ..results import Result, Verdict
 from .request import (
     TOPIC,

@@ -20,8 +20,9 @@ import orjson
 from ..arguments import check, kind, shown
 from ..http2.exchange import NO_FIELDS, Exchange, Sink
 from ..http2.headers import Field, HeaderTemplate
-from ..models.apns import ENVIRONMENTS, PUSH_TYPES, Aps, Notification, PushType
+from ..models.apns import ENVIRONMENTS, PUSH_TYPES, Notification, PushType
 from ..models.apns_check import INVISIBLE, idle_parts, mistyped_parts, moments_problem
+from ..models.aps import Aps
 from ..models.json_values import json_problem
 from ..models.times import expiration_problem, lifetime_seconds, unix_seconds
 from ..models.tokens import unlike_apns

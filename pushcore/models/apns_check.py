@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from ..arguments import json_kind, json_shown, shown
-from .apns import EVENTS, INTERRUPTION_LEVELS, NEEDED, PUSH_TYPES
+from .apns import PUSH_TYPES
+from .aps import EVENTS, INTERRUPTION_LEVELS, NEEDED
 from .times import moment_problem
 
 SHOWN: Final = ("alert", "badge", "sound")

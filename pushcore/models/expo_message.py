@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final, Literal, Self, get_args
 import orjson
 
 from ..arguments import check_number, json_kind, json_shown
-from .apns import INTERRUPTION_LEVELS, InterruptionLevel
+from .aps import INTERRUPTION_LEVELS, InterruptionLevel
 from .json_values import json_problem
 from .push_model import PushModel
 from .times import expiration_problem, lifetime_seconds, unit_problem, unix_seconds

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
-from .apns import Aps
+from .aps import Aps
 from .times import lifetime_seconds, unix_seconds
 
 Duration = str | int | float | timedelta

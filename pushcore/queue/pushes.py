@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from ..arguments import check, check_type
 from ..journal.journal import id_prefix
-from ..models.apns import Aps, Notification
+from ..models.apns import Notification
+from ..models.aps import Aps
 from .campaign import CampaignInfo
 from .chunk import Chunk
 from .errors import ChunkError

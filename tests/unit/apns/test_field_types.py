@@ -14,7 +14,8 @@ from pushcore.apns.broadcast import build as build_broadcast
 from pushcore.apns.client import _find
 from pushcore.apns.request import ApnsRequestBuilder
 from pushcore.http2.exchange import Exchange
-from pushcore.models.apns import PUSH_TYPES, Aps, Broadcast, Notification, PushType
+from pushcore.models.apns import PUSH_TYPES, Broadcast, Notification, PushType
+from pushcore.models.aps import Aps
 from pushcore.models.warned import forget
 from pushcore.payloads.apns_rows import ApnsRow
 from pushcore.requests import build_one

@@ -13,7 +13,8 @@ from pushcore.apns.request import MAX_TOKEN, ApnsRequestBuilder
 from pushcore.errors import ConfigurationError
 from pushcore.http2.exchange import Exchange
 from pushcore.models import warned
-from pushcore.models.apns import PUSH_TYPES, ApnsPushType, Aps, Notification, PushType
+from pushcore.models.apns import PUSH_TYPES, ApnsPushType, Notification, PushType
+from pushcore.models.aps import Aps
 from pushcore.requests import END, build_one
 from pushcore.results import Result, Verdict
 

@@ -14,7 +14,7 @@ from pushcore.auth.service_account import ServiceAccount
 from pushcore.fcm.client import FcmClient
 from pushcore.fcm.request import LegacyRequestBuilder
 from pushcore.http2.exchange import Exchange
-from pushcore.models.apns import Aps
+from pushcore.models.aps import Aps
 from pushcore.models.fcm import (
     AndroidConfig,
     AndroidConfigV2,

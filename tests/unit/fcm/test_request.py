@@ -17,7 +17,7 @@ from pushcore.errors import ConfigurationError
 from pushcore.fcm.parts import MAX_KNOWN, EncodedParts
 from pushcore.fcm.request import FcmRequestBuilder, LegacyRequestBuilder
 from pushcore.http2.exchange import Exchange
-from pushcore.models.apns import Aps
+from pushcore.models.aps import Aps
 from pushcore.models.fcm import (
     AndroidConfig,
     AndroidConfigV2,

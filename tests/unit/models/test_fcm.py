@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pushcore.models.apns import Aps
+from pushcore.models.aps import Aps
 from pushcore.models.fcm import (
     AndroidConfig,
     AndroidConfigV2,

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from pushcore.models import fcm_parts
-from pushcore.models.apns import Aps
+from pushcore.models.aps import Aps
 from pushcore.models.fcm_parts import (
     AndroidConfig,
     AndroidConfigV2,

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from pushcore.models.apns import Aps, Broadcast, Notification
+from pushcore.models.apns import Broadcast, Notification
+from pushcore.models.aps import Aps
 from pushcore.models.expo_message import ExpoMessage
 from pushcore.models.fcm import LegacyMessage, Message
 from pushcore.models.push_model import PushModel
