@@ -185,7 +185,7 @@ class DestroysNothing(MemoryQueue):
         (
             conformance.nobody_gets_more_than_was_asked_for_or_what_another_has,
             LeasesOfAnother,
-            "leased chunks are leased again without end",
+            "the chunks that are leased beyond 4",
         ),
         (conformance.bytes_come_through_unchanged, ChangesChunks, "a chunk's bytes were changed"),
         (conformance.bytes_come_through_unchanged, ChangesResults, "a result's bytes were changed"),
