@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from ssl import SSLContext
 from types import TracebackType
-from typing import Any, ClassVar, Final, Generic, Self, TypeVar
+from typing import Any, ClassVar, Final, Generic, Self, TypedDict, TypeVar
 
 from .arguments import check_choice, check_number, check_offers, check_whole, checked_clock
 from .errors import ClosedError, EventLoopError
@@ -32,6 +32,18 @@ P = TypeVar("P")
 
 MAX_BODY: Final = 128 * 1024
 """Bytes of a response body that are accepted, unless configured."""
+
+
+class TransportOptions(TypedDict):
+    """The arguments that a provider's dispatcher passes on to `Dispatcher`."""
+
+    max_connections: int
+    timeout: float
+    http2: Http2
+    proxy: Proxy | str | None
+    idle_ping: float | None
+    keepalive: KeepAlive | None
+    now: Callable[[], float]
 
 
 class ProviderClient(Generic[P]):

@@ -7,7 +7,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
 
 from ..arguments import kind
 from ..errors import ConfigurationError, GoAway, HeaderListTooLarge, ResponseTooLarge, TransportError
@@ -20,7 +20,7 @@ from ..http2.tls import PathOrContent, client_context
 from ..models.fcm import MAX_REGISTRATION_IDS, LegacyMessage
 from ..models.fcm_check import check_legacy_token
 from ..models.fcm_values import FieldError
-from ..provider_client import Dispatcher, ProviderClient
+from ..provider_client import Dispatcher, ProviderClient, TransportOptions
 from ..results import ACCEPTED, Result, Verdict
 from .legacy_errors import LegacyOutcome, read_legacy
 from .legacy_result import LegacyResult
@@ -156,26 +156,9 @@ class LegacyDispatcher(Dispatcher[LegacyMessage]):
         server_key: str,
         origin: Origin,
         ca_file: PathOrContent | None,
-        *,
-        max_connections: int,
-        timeout: float,
-        http2: Http2,
-        proxy: Proxy | str | None,
-        idle_ping: float | None,
-        keepalive: KeepAlive | None,
-        now: Callable[[], float],
+        **transport: Unpack[TransportOptions],
     ) -> None:
-        super().__init__(
-            origin,
-            client_context(ca_file=ca_file),
-            max_connections=max_connections,
-            timeout=timeout,
-            http2=http2,
-            proxy=proxy,
-            idle_ping=idle_ping,
-            keepalive=keepalive,
-            now=now,
-        )
+        super().__init__(origin, client_context(ca_file=ca_file), **transport)
         self._authorization = b"key=" + server_key.removeprefix("key=").encode()
         self.requests = LegacyRequestBuilder(origin.authority)
 

@@ -23,7 +23,8 @@ from ..models.fcm_values import FieldError
 from ..reasons import UNNAMED, describe_unexpected, printable_word
 from ..results import ACCEPTED, Result, Verdict
 from .change_rate import ChangeRateLimiter
-from .client import FcmClient, Reader
+from .client import FcmClient
+from .dispatcher import Reader
 from .errors import FcmFailure, json_object, read_error
 from .fan_out import FanOut
 from .instance_id import (

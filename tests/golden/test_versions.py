@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pushcore import Coordinator, Journal, Ledger, Notification, Result, Verdict
-from pushcore.apns.client import _find
+from pushcore.apns.dispatcher import _find
 from pushcore.engine.environments import known_here
 from pushcore.errors import JournalError
 from pushcore.journal import format as journal_format

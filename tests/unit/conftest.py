@@ -6,8 +6,8 @@ import functools
 
 import pytest
 
-import pushcore.apns.client
-import pushcore.fcm.client
+import pushcore.apns.dispatcher
+import pushcore.fcm.dispatcher
 import pushcore.fcm.legacy
 from pushcore.http2.tls import client_context
 
@@ -17,5 +17,5 @@ _context = functools.cache(client_context)
 @pytest.fixture(autouse=True)
 def contexts(monkeypatch: pytest.MonkeyPatch) -> None:
     """One context for each kind of arguments; what raises is not kept."""
-    for module in (pushcore.apns.client, pushcore.fcm.client, pushcore.fcm.legacy):
+    for module in (pushcore.apns.dispatcher, pushcore.fcm.dispatcher, pushcore.fcm.legacy):
         monkeypatch.setattr(module, "client_context", _context)

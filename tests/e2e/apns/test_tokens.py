@@ -112,8 +112,8 @@ async def test_without_the_twenty_minutes_the_fake_would_have_complained(
     certs: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The judge of the test above can tell: a client that changes tokens with the slot gets 429."""
-    monkeypatch.setattr("pushcore.apns.client.HOLD", 0.0)
-    monkeypatch.setattr("pushcore.apns.client.NETWORK_SLACK", 0.0)
+    monkeypatch.setattr("pushcore.apns.dispatcher.HOLD", 0.0)
+    monkeypatch.setattr("pushcore.apns.dispatcher.NETWORK_SLACK", 0.0)
     clock = Clock()
     async with FakeApns(certs=certs, now=clock) as fake:
         clock.now = just_before_a_slot(key_of(fake), 100.0)

@@ -123,7 +123,7 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pushcore.engine.rate.QUOTA_WAIT", 0.05)
     monkeypatch.setattr("pushcore.http2.dialer.FIRST_PAUSE", 0.02)
     monkeypatch.setattr("pushcore.auth.access_token.FIRST_PAUSE", 0.05)
-    monkeypatch.setattr("pushcore.fcm.client.TokenEndpoint", partial(TokenEndpoint, timeout=1.6))
+    monkeypatch.setattr("pushcore.fcm.dispatcher.TokenEndpoint", partial(TokenEndpoint, timeout=1.6))
 
 
 def test_every_kind_is_here() -> None:

@@ -12,7 +12,7 @@ from pushcore.apns.channels import SERVERS, Channel, Channels
 from pushcore.errors import ClosedError, ConfigurationError, PushRejected
 from pushcore.results import Verdict
 from tests.support.virtual import Answer, connect_to, run
-from tests.unit.apns.test_client import client_of, key
+from tests.unit.apns.clients import client_of, key
 
 RecordedRequest = tuple[str, str, str | None, bytes]
 """Method, path, channel, body."""

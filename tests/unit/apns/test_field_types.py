@@ -11,7 +11,7 @@ import pytest
 
 from pushcore.apns.broadcast import BroadcastRequest
 from pushcore.apns.broadcast import build as build_broadcast
-from pushcore.apns.client import _find
+from pushcore.apns.dispatcher import _find
 from pushcore.apns.request import ApnsRequestBuilder
 from pushcore.http2.exchange import Exchange
 from pushcore.models.apns import PUSH_TYPES, Broadcast, Notification, PushType

@@ -1,11 +1,13 @@
-"""Building requests to FCM in tests."""
+"""Accounts and requests to FCM in tests."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import orjson
+from cryptography.hazmat.primitives.asymmetric import rsa
 
+from pushcore.auth.service_account import ServiceAccount
 from pushcore.fcm.request import FcmRequestBuilder, LegacyRequestBuilder
 from pushcore.http2.exchange import Exchange
 from pushcore.models.fcm import Message
@@ -15,6 +17,21 @@ from pushcore.results import Result, Verdict
 FID = "dPx6Y0k3Qm2Vb1N9zW8aLk"
 TOKEN = f"{FID}:APA91b" + "x" * 134
 APNS = "ab" * 32
+KEY = rsa.generate_private_key(65537, 2048)
+
+
+def account(project_id: str | None = "my-project") -> ServiceAccount:
+    return ServiceAccount(
+        KEY,
+        client_email="pusher@my-project.iam.gserviceaccount.com",
+        token_uri="https://oauth2.googleapis.com/token",
+        project_id=project_id,
+    )
+
+
+def accepted(number: int = 1) -> bytes:
+    """Google's response to an accepted message."""
+    return b'{\n  "name": "projects/my-project/messages/0:%d"\n}\n' % number
 
 
 def requests() -> FcmRequestBuilder:

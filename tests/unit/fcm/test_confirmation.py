@@ -15,8 +15,7 @@ from pushcore.fcm.confirmation import MAX_WAITING, PUSH_AT_FAULT, RATE
 from pushcore.fcm.errors import DEAD_TOKEN, SUSPECT_TOKEN
 from pushcore.results import Verdict
 from tests.support.virtual import Answer, connect_to, run
-from tests.unit.fcm.building import FID, TOKEN
-from tests.unit.fcm.test_client import accepted, account
+from tests.unit.fcm.building import FID, TOKEN, accepted, account
 from tests.unit.fcm.test_shapes import APNS, blamed
 
 UNREGISTERED: Answer = (

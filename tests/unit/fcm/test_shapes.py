@@ -14,8 +14,7 @@ from pushcore.fcm.shapes import MAX_SHAPES, WINDOW, AcceptedShapes, shape_of_par
 from pushcore.http2.exchange import Exchange
 from pushcore.models.fcm import FcmNotification, Message
 from pushcore.results import Verdict
-from tests.unit.fcm.building import FID, TOKEN, build, requests
-from tests.unit.fcm.test_client import accepted, account
+from tests.unit.fcm.building import FID, TOKEN, accepted, account, build, requests
 
 APNS: dict[str, Any] = {
     "headers": {"apns-push-type": "alert", "apns-priority": "10"},

@@ -10,25 +10,14 @@ from typing import Any
 import google.auth.credentials
 import orjson
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
 
-from pushcore import FcmClient, Message, Result, ServiceAccount
+from pushcore import FcmClient, Message, Result
 from pushcore.errors import AccessTokenError, ConfigurationError
 from pushcore.results import Verdict
 from tests.support.virtual import Answer, connect_to, run
-from tests.unit.fcm.building import TOKEN
+from tests.unit.fcm.building import TOKEN, account
 
-KEY = rsa.generate_private_key(65537, 2048)
 ACCEPTED = b'{"name": "projects/my-project/messages/0:1"}'
-
-
-def account(project_id: str = "my-project") -> ServiceAccount:
-    return ServiceAccount(
-        KEY,
-        client_email="pusher@my-project.iam.gserviceaccount.com",
-        token_uri="https://oauth2.googleapis.com/token",
-        project_id=project_id,
-    )
 
 
 UNAUTHENTICATED = orjson.dumps({"error": {"code": 401, "status": "UNAUTHENTICATED", "message": "expired"}})

@@ -16,7 +16,7 @@ from pushcore.results import Result, Verdict
 from tests.support.http2 import TEMPLATE
 from tests.support.key_material import materials
 from tests.support.virtual import run
-from tests.unit.apns.test_client import Server, client_of, key, push, refused
+from tests.unit.apns.clients import Server, client_of, key, push, refused
 
 
 def certificate() -> ApnsCertificate:
@@ -28,7 +28,7 @@ def test_a_certificate_that_ends_soon_is_warned_of_every_day_until_the_client_is
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     day = 60.0  # a real one is a hundred thousand turns of the pool's timer
-    monkeypatch.setattr("pushcore.apns.client.DAY", day)
+    monkeypatch.setattr("pushcore.apns.dispatcher.DAY", day)
     server = Server(monkeypatch, lambda n: (200, {}, b""))
 
     def warnings() -> int:
