@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from ..audience.problems import BadInput, read_small, shown
 from ..errors import ConfigurationError
@@ -21,8 +21,10 @@ from ..key_material import MAX_FILE
 from ..reasons import printable_word
 from .app import create_app
 from .config import GatewayConfig, blamed_on
-from .door import COMPLETE, SKIPPED
+from .door import BODY_SECONDS, COMPLETE, SKIPPED
+from .fields import FAULT, fault_of, fault_of_http1, fields_of
 from .gateway import Gateway
+from .problems import GatewayProblem
 from .senders import REQUEST
 
 log = logging.getLogger("pushcore.gateway")
@@ -33,9 +35,6 @@ HEADERS: Final = 10.0
 """Seconds in which a request's headers must have come."""
 MOST_HEADERS: Final = 65_536
 """Bytes of a request's headers that may come before their end; httptools has no limit."""
-_TOO_LARGE: Final = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-)
 KEEP_ALIVE: Final = 75
 """Seconds for which an idle connection is kept: more than the 60 of nginx and of most clients, so that it is they who close
 it, and no request meets a connection that is about to be closed."""
@@ -111,6 +110,7 @@ class TimedProtocol(HttpToolsProtocol):
     end, must not hold its connection or fill the memory.
 
     They must have ended `HEADERS` seconds after the connection's or the request's first byte, and within `MOST_HEADERS` bytes.
+    A body that nobody reads, because its request has its response already, must have ended within `BODY_SECONDS`.
     """
 
     _slow: asyncio.TimerHandle | None = None
@@ -122,7 +122,7 @@ class TimedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See `asyncio.Protocol`."""
         super().connection_made(JoiningTransport(transport, self.loop))  # type: ignore[arg-type]
-        self._slow = self.loop.call_later(HEADERS, transport.close)
+        self._start_timer(HEADERS)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""
@@ -136,11 +136,23 @@ class TimedProtocol(HttpToolsProtocol):
         if self._in_headers:
             if not self._completed:  # else some of it is the body of the request before
                 self._size += len(data)
-            if self._size > MOST_HEADERS and not self.transport.is_closing():
-                self.transport.write(_TOO_LARGE)
-                self.transport.close()
+            if self._size > MOST_HEADERS:
+                self._refuse(
+                    GatewayProblem(
+                        431, "headers", f"the headers of the request have more than {MOST_HEADERS} bytes"
+                    )
+                )
             elif self._slow is None:
-                self._slow = self.loop.call_later(HEADERS, self.transport.close)
+                self._start_timer(HEADERS)
+        elif (
+            self.cycle is not None
+            and self.cycle.response_complete
+            and self._slow is None
+            and not self.transport.is_closing()
+        ):  # what came began no request, and uvicorn has stopped the timer of the idle connection
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def on_message_begin(self) -> None:
         """Called at a request's first byte."""
@@ -152,16 +164,62 @@ class TimedProtocol(HttpToolsProtocol):
         """Called when a request's headers have come."""
         self._in_headers = False
         self._stop_timer()
-        if self.parser.should_upgrade():
-            self.scope[SKIPPED] = True  # type: ignore[typeddict-unknown-key]
+        scope: Any = self.scope
+        fault = fault_of(scope) or fault_of_http1(self.parser.get_http_version(), fields_of(scope))
+        skipped = self.parser.should_upgrade()
+        if fault is not None:
+            scope[FAULT] = fault
+        if skipped:
+            scope[SKIPPED] = True
         super().on_headers_complete()
+        if fault is not None or skipped:
+            self.cycle.keep_alive = False  # where the next request begins is not certain
         self.headers = self._trailers
 
     def on_message_complete(self) -> None:
         """Called when a request's body has come."""
         self._completed = True
+        self._stop_timer()
         self.scope[COMPLETE] = True  # type: ignore[typeddict-unknown-key]
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Called when a response has been written."""
+        super().on_response_complete()
+        if self.cycle.response_complete and self.cycle.more_body and not self.transport.is_closing():
+            self._start_timer(BODY_SECONDS)
+
+    def send_400_response(self, msg: str) -> None:
+        """See `HttpToolsProtocol`: the parser has found that this is no HTTP."""
+        self._refuse(GatewayProblem(400, "http", "this is not a valid request of HTTP/1.1"))
+
+    def _refuse(self, problem: GatewayProblem) -> None:
+        """Respond to what is no request, and close the connection.
+
+        Requests before it have their own responses first: a client must not take this one for theirs.
+        """
+        cycle = self.cycle
+        if self.transport.is_closing():
+            return
+        if cycle is not None and not cycle.response_complete:
+            if not cycle.more_body:  # it is a request of its own
+                cycle.keep_alive = False
+                return
+            if self.pipeline:  # it is the body of a request that has not begun
+                cycle.keep_alive = False
+                self.pipeline[0] = cycle, problem.response()  # type: ignore[assignment]
+                return
+            if cycle.response_started:
+                self.transport.close()
+                return
+        response = problem.response()
+        fields = [*response.raw_headers, (b"connection", b"close")]
+        head = b"".join(b"%b: %b\r\n" % field for field in fields)
+        self.transport.write(STATUS_LINE[problem.status] + head + b"\r\n" + bytes(response.body))
+        self.transport.close()
+
+    def _start_timer(self, seconds: float) -> None:
+        self._slow = self.loop.call_later(seconds, self.transport.close)
 
     def _stop_timer(self) -> None:
         if self._slow is not None:

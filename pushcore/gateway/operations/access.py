@@ -18,7 +18,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.types import Message as AsgiMessage
 
-from ..fields import fields_of
+from ..fields import fault_of, fields_of
+from ..problems import GatewayProblem
 from .numbers import GatewayNumbers
 
 access_log = logging.getLogger("pushcore.gateway.access")
@@ -44,6 +45,17 @@ class Endpoint(Protocol):
 
     async def respond(self, request: Request) -> Response:
         """The response, with its whole body; no exception leaves it."""
+
+
+class _Refusal:
+    """Responds to a request that must not be served because of its headers."""
+
+    def __init__(self, fault: str) -> None:
+        self._fault = fault
+
+    async def respond(self, request: Request) -> Response:
+        """See `Endpoint`."""
+        return GatewayProblem(400, "http", self._fault).response()
 
 
 class AccessLog:
@@ -96,6 +108,9 @@ class AccessLog:
             await send(message)
 
         endpoint = self._endpoints.get(path) if scope["method"] == "POST" else None
+        fault = fault_of(scope)
+        if fault is not None:
+            endpoint = _Refusal(fault)
         self._numbers.active += 1
         try:
             if endpoint is None:

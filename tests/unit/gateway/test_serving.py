@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -19,7 +20,8 @@ from pushcore.audience.problems import BadInput
 from pushcore.errors import ConfigurationError
 from pushcore.gateway import serving
 from pushcore.gateway.config import GatewayConfig, LimitsSection, ServerSection
-from pushcore.gateway.door import SKIPPED
+from pushcore.gateway.door import BODY_SECONDS, SKIPPED
+from pushcore.gateway.fields import FAULT
 from pushcore.gateway.serving import (
     HEADERS,
     KEEP_ALIVE,
@@ -140,7 +142,7 @@ def test_headers_that_come_at_once_and_the_bodies_behind_them_have_their_own_lim
             protocol.data_received(WHOLE[:-2])
             protocol.data_received(large)
             await asyncio.sleep(0.1)
-        protocol.data_received(b"POST / HTTP/1.1\r\ncontent-length: 1000000\r\n\r\n")
+        protocol.data_received(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n")
         for _ in range(10):
             protocol.data_received(b"b" * 100_000)
         await asyncio.sleep(0.1)
@@ -152,7 +154,7 @@ def test_headers_that_come_at_once_and_the_bodies_behind_them_have_their_own_lim
 def test_the_body_before_the_beginning_of_a_request_is_not_counted_as_its_headers() -> None:
     async def work(protocol: TimedProtocol, transport: ClientTransport) -> None:
         body = b"b" * (MOST_HEADERS + 1)
-        protocol.data_received(b"POST / HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % len(body))
+        protocol.data_received(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body))
         protocol.data_received(body + WHOLE[:-2])
         assert not transport.closed
         protocol.data_received(b"\r\n")
@@ -164,9 +166,9 @@ def test_the_body_before_the_beginning_of_a_request_is_not_counted_as_its_header
 def test_the_fields_of_a_trailer_are_no_headers() -> None:
     async def work(protocol: TimedProtocol, transport: ClientTransport) -> None:
         protocol.data_received(
-            b"POST / HTTP/1.1\r\na: b\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nauthorization: Bearer x\r\n\r\n"
+            b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nauthorization: Bearer x\r\n\r\n"
         )
-        assert protocol.cycle.scope["headers"] == [(b"a", b"b"), (b"transfer-encoding", b"chunked")]
+        assert protocol.cycle.scope["headers"] == [(b"host", b"x"), (b"transfer-encoding", b"chunked")]
         assert not protocol.headers
         await asyncio.sleep(0.1)
         protocol.data_received(WHOLE)
@@ -205,6 +207,109 @@ def test_what_is_written_in_one_turn_is_joined_until_it_is_large_and_lost_with_t
         assert joining.get_write_buffer_limits == transport.get_write_buffer_limits
 
     run(work())
+
+
+POST = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\n"
+NO_HTTP = b"GET / HTTP/1.1\r\nno header\r\n\r\n"
+
+
+async def respond_to_body(scope: Any, receive: Any, send: Any) -> None:
+    """Responds a second after the whole body; not if the client has gone."""
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        more = message["more_body"]
+    await asyncio.sleep(1)
+    await respond(scope, receive, send)
+
+
+async def respond_at_once(scope: Any, receive: Any, send: Any) -> None:
+    """Begins its response before the body."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"part", "more_body": True})
+    await respond_to_body(scope, receive, lambda message: asyncio.sleep(0))
+
+
+@pytest.mark.parametrize(
+    ("sent", "statuses"),
+    [
+        (NO_HTTP, [b"400"]),
+        (POST + b"body" + NO_HTTP, [b"200"]),
+        (POST + b"body" + POST + b"body" + NO_HTTP, [b"200", b"200"]),
+        (POST + b"body" + WHOLE[:-2] + b"|x: " + b"a" * MOST_HEADERS, [b"200"]),
+        (POST.replace(b"content-length: 4", b"transfer-encoding: chunked") + b"no size", [b"400"]),
+        (POST + b"body" + POST.replace(b"content-length: 4", b"transfer-encoding: chunked") + b"no", [b"200", b"400"]),
+    ],
+    ids=["first", "second", "third", "too large", "body", "second body"],
+)  # fmt: skip
+def test_what_is_no_request_is_refused_after_the_responses_to_those_before_it(
+    sent: bytes, statuses: list[bytes]
+) -> None:
+    async def work(protocol: TimedProtocol, transport: ClientTransport) -> None:
+        protocol.app = respond_to_body
+        for data in sent.split(b"|"):
+            protocol.data_received(data)
+        if not transport.closed:
+            protocol.data_received(b"more that is not read")
+        await asyncio.sleep(5)
+        assert transport.closed
+
+    written = connected(work).written
+    assert re.findall(rb"HTTP/1\.1 (\d+)", written) == statuses
+    assert written.count(b"connection: close") == 1
+
+
+def test_a_response_that_has_begun_is_cut_off_where_the_body_is_wrong() -> None:
+    async def work(protocol: TimedProtocol, transport: ClientTransport) -> None:
+        protocol.app = respond_at_once
+        protocol.data_received(POST.replace(b"content-length: 4", b"transfer-encoding: chunked"))
+        await asyncio.sleep(0.1)
+        protocol.data_received(b"no size")
+        assert transport.closed
+
+    assert connected(work).written.endswith(b"4\r\npart\r\n")
+
+
+def test_a_body_that_nobody_reads_must_end_in_time() -> None:
+    async def work(protocol: TimedProtocol, transport: ClientTransport) -> None:
+        for body in (b"bo", b"d", b"y" + POST, b"b"):
+            protocol.data_received(body if transport.written else POST + body)
+            await asyncio.sleep(BODY_SECONDS / 4)
+        assert transport.written.count(b" 200 OK") == 2
+        await asyncio.sleep(BODY_SECONDS / 2 - 1)
+        assert not transport.closed
+        await asyncio.sleep(2)
+        assert transport.closed
+
+    connected(work)
+
+
+@pytest.mark.parametrize("sent", [b"\r\n", b"body"], ids=["empty line", "body"])
+def test_what_begins_no_request_does_not_keep_an_idle_connection(sent: bytes) -> None:
+    async def work(protocol: TimedProtocol, transport: ClientTransport) -> None:
+        protocol.data_received(POST if sent == b"body" else WHOLE)
+        await asyncio.sleep(1)
+        protocol.data_received(sent)
+        await asyncio.sleep(KEEP_ALIVE - 1)
+        assert not transport.closed
+        await asyncio.sleep(2)
+        assert transport.closed
+
+    connected(work)
+
+
+def test_a_request_with_a_wrong_header_is_marked_and_ends_its_connection() -> None:
+    async def work(protocol: TimedProtocol, transport: ClientTransport) -> None:
+        protocol.data_received(WHOLE[:-2] + b"host: y\r\n\r\n")
+        scope: Any = protocol.cycle.scope
+        protocol.data_received(WHOLE)
+        assert scope[FAULT] == "the request has more than one Host header; expected one"
+        await asyncio.sleep(0.1)
+        assert transport.closed
+
+    assert connected(work).written.count(b"HTTP/1.1 ") == 1
 
 
 def test_a_connection_that_is_lost_leaves_no_timer() -> None:
@@ -372,5 +477,6 @@ def test_a_request_for_another_protocol_is_marked() -> None:
         protocol.data_received(WHOLE[:-2] + b"connection: upgrade\r\nupgrade: h2c\r\n\r\n")
         assert SKIPPED in protocol.scope
         await asyncio.sleep(0.1)
+        assert transport.closed  # httptools reads nothing behind it
 
     assert connected(work).written.startswith(b"HTTP/1.1 200 OK")

@@ -137,3 +137,17 @@ async def test_a_scope_that_is_no_request_is_not_logged(caplog: pytest.LogCaptur
     await logged(type="lifespan")
     assert logged.sent == [{"type": "other"}]
     assert not caplog.records
+
+
+async def test_a_request_that_must_not_be_served_gets_a_problem_and_a_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    logged = Logged(caplog)
+    await logged(**{"pushcore.fault": "the request has no Host header; expected one"})
+    assert orjson.loads(logged.sent[1]["body"]) == {
+        "type": "urn:pushcore:problem:http",
+        "title": "Bad Request",
+        "status": 400,
+        "detail": "the request has no Host header; expected one",
+    }
+    assert (logged.line["status"], "caller" in logged.line) == (400, False)
