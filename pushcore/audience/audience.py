@@ -36,8 +36,8 @@ class Audience:
     identifies the file and its version, None for a pipe. `notices`: warnings about its beginning, for the operator. CSV and NDJSON may be compressed with gzip.
 
     An audience must not change while it is read: rows could be sent twice, never, or truncated. So reading the end raises
-    `OSError` if the file has changed or was truncated. The same happens if the last row of a pipe may be incomplete because
-    its writer died: a last line of CSV without a newline, or a last line of NDJSON that is not JSON.
+    `OSError` if the file has changed or was truncated. The same happens if its writer may have died in the last row, which
+    then ends within quotes or within a JSON object. The last row of CSV in a pipe must also end with a newline.
 
     Raises:
         BadInput: it cannot be read, is empty, or has no column "token".
@@ -200,7 +200,7 @@ class Audience:
             return json_records(self._buffer, on_bad, shard, self._on_cut)
         # Single lines from a pipe: waiting for more lines would delay pushes.
         characters = LINES if self.size is not None else 1
-        return csv_records(self.columns, self._content, self._lines, on_bad, shard, characters)
+        return csv_records(self.columns, self._content, self._lines, on_bad, shard, characters, self._on_cut)
 
     def _parquet_records(self, shard: Shard) -> Iterator[tuple[int, Any]]:
         assert self._parquet is not None
@@ -215,15 +215,14 @@ class Audience:
                 raise OSError(
                     errno.EIO, f"it ends after {self._blocks.position} of {self.size} bytes", self.name
                 )
-        elif not self._ndjson and last not in _ENDS:  # `json_records` recognises an incomplete row of NDJSON
-            self._on_cut()
-
-    def _on_cut(self) -> None:
-        """The last line has no newline. If it comes from a pipe, its writer may have died. A truncated gzip is found by gzip."""
-        if self.size is None and not self._packed:
+        elif not self._ndjson and not self._packed and last not in _ENDS:
+            # The writer of a pipe may have died. A truncated gzip is found by gzip, and an object of NDJSON ends with a brace.
             raise OSError(
                 errno.EIO, "it ends within a row: there is no newline after the last row", self.name
             )
+
+    def _on_cut(self, number: int, problem: str) -> None:
+        raise OSError(errno.EIO, f"it seems to be truncated within row {number}: {problem}", self.name)
 
     def check_unchanged(self) -> None:
         """Raise `OSError` if the file has changed since it was opened."""
@@ -245,8 +244,8 @@ class Audience:
                 f"{self.name} is compressed with gzip and cannot be read in parts; expected it uncompressed"
             )
         if self.columns is None:
-            return json_spans(self._buffer, self._start, rows)
-        return csv_spans(self._lines, self._start, rows)
+            return json_spans(self._buffer, self._start, rows, self._on_cut)
+        return csv_spans(self._lines, self._start, rows, self.columns, self._on_cut)
 
     @property
     def form(self) -> str:

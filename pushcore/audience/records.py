@@ -9,16 +9,23 @@ from typing import IO, Any, Final, cast
 import orjson
 
 from .content import Content
-from .csv import CsvRows
+from .csv import OPEN_QUOTE, CsvRows, seems_cut
 from .dialects import NOT_UTF8
 from .shards import WHOLE, Shard
 
 LINES: Final = 64 * 1024
 """Characters of CSV that are parsed at a time."""
+OPEN_OBJECT: Final = "its JSON object does not end"
 _MAYBE_EMPTY: Final = len("\r\n")  # a longer line is a row
 
 OnBad = Callable[[int, str, str], None]
 """Called for a bad row with its number, its token if known, and the reason."""
+OnCut = Callable[[int, str], None]
+"""Called if the text seems to be truncated within a row, with its number and the reason."""
+
+
+def _ignore(number: int, problem: str) -> None:
+    pass
 
 
 def csv_records(
@@ -28,11 +35,13 @@ def csv_records(
     on_bad: OnBad,
     shard: Shard = WHOLE,
     characters: int = LINES,
+    on_cut: OnCut = _ignore,
 ) -> Iterator[tuple[int, list[str]]]:
     """Each row of `lines`, with its number from 1 on; `on_bad` is called for rows that cannot be parsed. Empty lines are not rows.
 
     `content`: the source of the lines. `characters`: how many are read at a time, and up to the end of the line. Rows outside
-    of `shard` are left out, but `on_bad` may be called for them. Raises `OSError`.
+    of `shard` are left out, but `on_bad` and `on_cut` may be called for them. Without an exception of `on_cut`, the truncated
+    row is a bad one. Raises `OSError`.
     """
     width, token_at = len(columns), columns.index("token")
     number = 0
@@ -41,6 +50,10 @@ def csv_records(
         nonlocal number
         number += 1
         on_bad(number, "", f"the row is not CSV: {problem}")
+
+    def on_open_end(lines: list[str]) -> None:
+        if seems_cut(lines, columns):
+            on_cut(number + 1, OPEN_QUOTE)
 
     def read_lines() -> list[str]:
         return lines.readlines(characters)
@@ -62,7 +75,8 @@ def csv_records(
                 return block
             number += len(block)
 
-    for batch in CsvRows(read_lines if shard.parts == 1 else read_own, on_bad_line).batches():
+    source = CsvRows(read_lines if shard.parts == 1 else read_own, on_bad_line, on_open_end)
+    for batch in source.batches():
         for values in batch:
             if len(values) != width or content.has_nul:
                 if not values:
@@ -82,9 +96,9 @@ def json_records(
     lines: io.BufferedIOBase,
     on_bad: OnBad,
     shard: Shard = WHOLE,
-    on_cut: Callable[[], None] = lambda: None,
+    on_cut: OnCut = _ignore,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The same for NDJSON: one object per line. `on_cut`: called for a last line that is not JSON and has no newline."""
+    """The same for NDJSON: one object per line."""
     loads, number = orjson.loads, 0
     for line in lines:
         if shard.parts > 1 and not shard.own(number + 1):
@@ -95,9 +109,9 @@ def json_records(
         except orjson.JSONDecodeError as error:
             if not line.strip():
                 continue
-            if not line.endswith(b"\n"):
-                on_cut()
             number += 1
+            if is_cut_json(line, error):
+                on_cut(number, OPEN_OBJECT)
             on_bad(number, "", _json_problem(line, error))
             continue
         number += 1
@@ -105,6 +119,17 @@ def json_records(
             yield number, values
         else:
             on_bad(number, "", "the line is not a JSON object")
+
+
+def is_cut_json(line: bytes, error: orjson.JSONDecodeError) -> bool:
+    """Whether a line that is not JSON is the beginning of an object, cut off by the end of the text."""
+    if line.endswith(b"\n") or not line.lstrip().startswith(b"{"):
+        return False
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return not line.rstrip().endswith(b"}")
+    return error.pos >= len(error.doc.rstrip())
 
 
 def _json_problem(line: bytes, error: orjson.JSONDecodeError) -> str:

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from typing import NamedTuple
 
-from .csv import CsvRows
-from .records import LINES, encoded
+import orjson
+
+from .csv import OPEN_QUOTE, CsvRows, seems_cut
+from .records import LINES, OPEN_OBJECT, OnCut, encoded, is_cut_json
 
 
 class Span(NamedTuple):
@@ -26,13 +28,17 @@ def fingerprint_of(data: bytes) -> str:
     return blake2b(data, digest_size=8).hexdigest()
 
 
-def json_spans(lines: Iterable[bytes], start: int, rows: int) -> Iterator[Span]:
-    """The ranges of NDJSON. Rows are counted as by `records.json_records`."""
+def json_spans(lines: Iterable[bytes], start: int, rows: int, on_cut: OnCut) -> Iterator[Span]:
+    """The ranges of NDJSON. Rows are counted as by `records.json_records`, whose `on_cut` is called, too."""
     pending: list[bytes] = []
-    count = 0
+    count = total = 0
     for line in lines:
         pending.append(line)
-        count += bool(line.strip())
+        if line.strip():
+            count += 1
+            total += 1
+            if not line.endswith(b"\n"):
+                _check_complete(line, total, on_cut)
         if count == rows:
             data = b"".join(pending)
             yield Span(start, start + len(data), count, fingerprint_of(data))
@@ -43,11 +49,21 @@ def json_spans(lines: Iterable[bytes], start: int, rows: int) -> Iterator[Span]:
         yield Span(start, start + len(data), count, fingerprint_of(data))
 
 
-def csv_spans(lines: io.TextIOWrapper, start: int, rows: int) -> Iterator[Span]:
-    """The ranges of CSV after its header. Rows are counted as by `records.csv_records`, including bad rows."""
+def _check_complete(line: bytes, number: int, on_cut: OnCut) -> None:
+    try:
+        orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        if is_cut_json(line, error):
+            on_cut(number, OPEN_OBJECT)
+
+
+def csv_spans(
+    lines: io.TextIOWrapper, start: int, rows: int, columns: list[str], on_cut: OnCut
+) -> Iterator[Span]:
+    """The ranges of CSV after its header. Rows are counted as by `records.csv_records`, including bad rows; its `on_cut` is called, too."""
     pending: list[str] = []
     spans: list[Span] = []
-    count = 0
+    count = total = 0
 
     def read_lines() -> list[str]:
         block = lines.readlines(LINES)
@@ -64,12 +80,17 @@ def csv_spans(lines: io.TextIOWrapper, start: int, rows: int) -> Iterator[Span]:
         count = 0
 
     def on_row(problem: str = "") -> None:
-        nonlocal count
+        nonlocal count, total
         count += 1
+        total += 1
         if count == rows:
             cut()
 
-    source = CsvRows(read_lines, on_row)
+    def on_open_end(lines: list[str]) -> None:
+        if seems_cut(lines, columns):
+            on_cut(total + 1, OPEN_QUOTE)
+
+    source = CsvRows(read_lines, on_row, on_open_end)
     for values in source:
         if values:
             on_row()

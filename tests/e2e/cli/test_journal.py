@@ -27,6 +27,7 @@ from tests.e2e.cli.journal_cli import (
     JOURNAL,
     by_row,
     credentials,
+    inside,
     kill,
     number,
     results,
@@ -274,6 +275,32 @@ def test_a_changed_audience_is_refused(both: FakeProcess, tmp_path: Path, proces
     assert len(results(tmp_path)) == 3000
     resume(tmp_path, both.apns, "--audience", "moved.csv", "--force")
     assert list(results(tmp_path)) == list(range(1, 3002))
+
+
+@pytest.mark.parametrize(("before", "rest"), [('"Dear\nAnn,\n', 'hello"\n'), ('"Ann', '"\n')])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_audience_that_was_truncated_before_the_run_is_not_complete(
+    both: FakeProcess, tmp_path: Path, processes: int, before: str, rest: str
+) -> None:
+    problem = "a quotation mark opens and is not closed"
+    write_inputs(tmp_path, 10)
+    with (tmp_path / "devices.csv").open("a") as file:
+        file.write(f"\n{token(11)},{before}")
+    stderr = send(tmp_path, both.apns, "--processes", str(processes), expected=1).stderr
+    assert f"devices.csv: it seems to be truncated within row 11: {problem}); `pushcore resume" in stderr
+    assert status(tmp_path)["state"] == "stopped"
+    assert "row 11" in resume(tmp_path, both.apns, expected=1).stderr
+    assert 11 not in results(tmp_path)
+    for words in (("tokens", "devices.csv"), ("send", "--dry-run", "--audience", "devices.csv")):
+        more = [*credentials(both.apns), "--results", "bad.csv"] if words[0] == "send" else []
+        done = inside(tmp_path, *words, *more)
+        assert done.returncode == 1
+        assert f"it seems to be truncated within row 11: {problem}\n" in done.stderr
+    with (tmp_path / "devices.csv").open("a") as file:
+        file.write(rest)
+    resume(tmp_path, both.apns, "--force")
+    assert status(tmp_path)["state"] == "complete"
+    assert list(results(tmp_path)) == list(range(1, 12))
 
 
 def test_the_rows_of_parquet_are_known_before_they_have_been_read(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib
 import os
 import re
@@ -351,6 +352,14 @@ class Reading:
                 self.rows.append(number)
 
 
+def piped(place: Path, data: bytes) -> Path:
+    """A named pipe with a writer that ends after `data`."""
+    path = place / "pipe"
+    os.mkfifo(path)
+    threading.Thread(target=path.write_bytes, args=(data,), daemon=True).start()
+    return path
+
+
 def truncate(path: Path) -> None:
     """Within a row."""
     os.truncate(path, path.stat().st_size - 1_000_010)
@@ -409,34 +418,74 @@ def test_the_last_row_of_a_file_needs_no_newline(tmp_path: Path, end: str) -> No
     assert len(records(written(tmp_path, f"token\n00\n11{end}"))[0]) == 2
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["token\n00\n11", "token,name\n00,A\n11", '{"token":"00"}\n{"token":"11"', '{"token":"00"}\n{"tok'],
-)
-def test_the_last_row_of_a_pipe_must_not_be_cut(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize("text", ["token\n00\n11", "token,name\n00,A\n11", 'token,name\n00,A\n11,"B'])
+def test_the_last_row_of_csv_in_a_pipe_must_have_a_newline(tmp_path: Path, text: str) -> None:
     """Its writer may have died in the middle of it."""
-    path = tmp_path / "pipe"
-    os.mkfifo(path)
-    writer = threading.Thread(target=path.write_text, args=(text,))
-    writer.start()
-    reading = Reading(path)
+    reading = Reading(piped(tmp_path, text.encode()))
     with pytest.raises(OSError, match="it ends within a row"):
         reading.run()
-    writer.join()
     assert (reading.rows, reading.bad) == ([1], [])
+
+
+QUOTE = "a quotation mark opens and is not closed"
+OBJECT = "its JSON object does not end"
+
+
+@pytest.mark.parametrize("way", ["file", "gzip", "pipe", "gzip in a pipe"])
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (b'token,name\n00,A\n11,"B\n', QUOTE),
+        (b'token,name\n00,A\n11,"B\nmore of the text\n\nand the end\n', QUOTE),
+        (b'"token","name"\r\n"00","A"\r\n"11\r\n', QUOTE),
+        (b'{"token":"00"}\n{"token":"11"', OBJECT),
+        (b'{"token":"00"}\n{"tok', OBJECT),
+        (b'{"token":"00"}\n{', OBJECT),
+        (b'{"token":"00"}\n{"token":"11","n":{"m":1}', OBJECT),
+        (b'{"token":"00"}\n{"token":"11","n":"\xc3', OBJECT),
+        (b'{"token":"00"}\n{"token":"11","n":"\xc3\xa9\\u00', OBJECT),
+    ],
+)
+def test_an_audience_that_ends_within_a_row_was_truncated(
+    tmp_path: Path, text: bytes, problem: str, way: str
+) -> None:
+    """Perhaps before it was opened: its writer died, or a copy of it was ended."""
+    data = gzip.compress(text) if "gzip" in way else text
+    path = piped(tmp_path, data) if "pipe" in way else Path(written(tmp_path, data, "devices"))
+    reading = Reading(path)
+    with pytest.raises(
+        OSError, match=f"^.Errno 5. it seems to be truncated within row 2: {problem}: '"
+    ) as raised:
+        reading.run()
+    assert raised.value.filename == str(path)
+    assert (reading.rows, reading.bad) == ([1], [])
+
+
+@pytest.mark.parametrize("text", [b'token,name\n00,A\n11,"B\n', b'{"token":"00"}\n{"token":"11"'])
+def test_an_audience_that_ends_within_a_row_has_no_spans(tmp_path: Path, text: bytes) -> None:
+    with (
+        Audience(written(tmp_path, text, "devices")) as audience,
+        pytest.raises(OSError, match="it seems to be truncated within row 2: "),
+    ):
+        list(audience.spans(2))
+
+
+@pytest.mark.parametrize(
+    "end",
+    [b'{"token":"11",}', b'{"token" "11"}', b'{"token":"\xff"}', b'"text', b'["x"', b'{"token":"11"}}', b"x"],
+)
+def test_a_last_line_that_is_no_beginning_of_an_object_is_a_bad_row(tmp_path: Path, end: bytes) -> None:
+    found, bad = records(written(tmp_path, b'{"token":"00"}\n' + end, "devices.ndjson"))
+    assert [number for number, _ in found] == [1]
+    assert [number for number, _, _ in bad] == [2]
 
 
 @pytest.mark.parametrize(
     "text", ["token\n00\n11\n", '{"token":"00"}\n{"token":"11"}', '{"token":"00"}\r\n{"token":"11"}\r\n']
 )
 def test_a_pipe_that_is_whole_is_read_to_its_end(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "pipe"
-    os.mkfifo(path)
-    writer = threading.Thread(target=path.write_text, args=(text,))
-    writer.start()
-    reading = Reading(path)
+    reading = Reading(piped(tmp_path, text.encode()))
     reading.run()
-    writer.join()
     assert reading.rows == [1, 2]
 
 

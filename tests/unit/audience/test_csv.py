@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pushcore.audience.csv import CsvRows
+from pushcore.audience.csv import CsvRows, seems_cut
 
 UNCLOSED = "a quotation mark opens and is not closed"
 
@@ -93,3 +93,50 @@ def test_a_value_that_is_too_long_is_told_from_a_quote_that_does_not_close() -> 
         "a value has more than 131,072 characters",
         "a quotation mark opens and is not closed",
     ]
+
+
+@pytest.mark.parametrize(
+    ("blocks", "told"),
+    [
+        ((['a,"b\n'],), [['a,"b\n']]),
+        ((["a,b\n", 'c,"d\n', "e\n"], ["f"]), [['c,"d\n', "e\n", "f"]]),
+        ((['a,"b\n', 'c,"d\n', "e,f\n"],), [['c,"d\n', "e,f\n"]]),
+        ((['a,"b"\n', '"c"d,\n'],), []),
+        ((['a,"b\n', 'c",d\n'],), []),
+    ],
+)
+def test_an_end_within_quotes_is_told_with_the_lines_from_them_on(
+    blocks: tuple[list[str], ...], told: list[list[str]]
+) -> None:
+    lines: list[list[str]] = []
+    list(CsvRows(feed(*blocks), lambda problem: None, lines.append))
+    assert lines == told
+
+
+@pytest.mark.parametrize(
+    ("lines", "cut"),
+    [
+        ([], True),
+        (["\n", "\n"], True),
+        (["text of a value\n"], True),
+        (["Dear Ann, good news\n", "and more"], True),
+        (["aa,1\n", "text"], True),
+        (['"x"y,z\n'], True),
+        (["\n", "aa,1\n"], False),
+        (["aa,1\n", "bb\n", "cc,2\n"], False),
+        (['aa,""\n', "bb,2"], False),
+    ],
+)
+def test_lines_after_an_open_quote_that_are_rows_show_that_it_is_a_mistake(
+    lines: list[str], cut: bool
+) -> None:
+    assert seems_cut(['00,"open\n', *lines], ["token", "name"]) is cut
+
+
+def test_lines_with_a_much_shorter_token_are_no_rows() -> None:
+    columns = ["token", "name"]
+    line = f'{"0" * 64},"Dear\n'
+    assert seems_cut([line, "Ann,\n"], columns)
+    assert seems_cut([line, f"{'a' * 15},1\n"], columns)
+    assert not seems_cut([line, f"{'a' * 16},1\n"], columns)
+    assert not seems_cut(['"Dear\n', "Ann,a\n"], ["name", "token"])

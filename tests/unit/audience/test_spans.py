@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 
 import pytest
 
-from pushcore.audience.records import LINES, decoded
+from pushcore.audience.csv import OPEN_QUOTE
+from pushcore.audience.records import LINES, OPEN_OBJECT, decoded
 from pushcore.audience.spans import Span, csv_spans, fingerprint_of, json_spans
+
+CUT: list[tuple[int, str]] = []
+
+
+def on_cut(number: int, problem: str) -> None:
+    CUT.append((number, problem))
+
+
+@pytest.fixture(autouse=True)
+def none_is_cut() -> Iterator[None]:
+    CUT.clear()
+    yield
+    assert CUT == []
 
 
 def spans_of_csv(body: bytes, rows: int, start: int = 7) -> list[Span]:
-    return list(csv_spans(decoded(io.BytesIO(body)), start, rows))
+    return list(csv_spans(decoded(io.BytesIO(body)), start, rows, ["token"], on_cut))
 
 
 def check(spans: list[Span], body: bytes, start: int) -> list[bytes]:
@@ -49,15 +64,22 @@ def test_csv_is_cut_the_same_across_the_blocks_that_are_read(rows: int) -> None:
 
 def test_ndjson_is_cut_behind_every_nth_line_that_is_not_blank() -> None:
     body = b'{"a":1}\n\n{"b":2}\n \nno JSON\n{"c":3}'
-    spans = list(json_spans(io.BytesIO(body), 3, 2))
+    spans = list(json_spans(io.BytesIO(body), 3, 2, on_cut))
     assert check(spans, body, 3) == [b'{"a":1}\n\n{"b":2}\n', b' \nno JSON\n{"c":3}']
     assert [span.rows for span in spans] == [2, 2]
 
 
 def test_blank_lines_at_the_end_of_ndjson_make_no_span() -> None:
-    assert [span.end for span in json_spans(io.BytesIO(b"{}\n\n\n"), 0, 1)] == [3]
-    assert list(json_spans(io.BytesIO(b"\n \n"), 0, 1)) == []
+    assert [span.end for span in json_spans(io.BytesIO(b"{}\n\n\n"), 0, 1, on_cut)] == [3]
+    assert list(json_spans(io.BytesIO(b"\n \n"), 0, 1, on_cut)) == []
     assert spans_of_csv(b"\n\r\n", 1) == []
+
+
+def test_a_row_that_the_end_cuts_is_named() -> None:
+    list(json_spans(io.BytesIO(b'{"a":1}\n\nno JSON\n{"b":'), 0, 2, on_cut))
+    spans_of_csv(b'a\nb\n"c\n', 1)
+    assert CUT == [(3, OPEN_OBJECT), (3, OPEN_QUOTE)]
+    CUT.clear()
 
 
 def test_another_byte_is_another_fingerprint() -> None:
