@@ -11,6 +11,7 @@ from typing import Any
 from ..engine.rate import FCM_RATE, Rate
 from ..engine.rules import Shared
 from ..errors import ConfigurationError
+from ..queue.access import check_url_files
 from ..queue.fleet import Fleet
 from ..queue.opening import open_queue
 from .config import FleetSection
@@ -74,6 +75,7 @@ def _redis(url: str) -> Any:
         raise ConfigurationError(
             'several instances share a Redis with redis-py, which is not installed; pip install "pushcore[redis]"'
         ) from None
+    check_url_files(url)
     if url.startswith("valkey"):
         url = "redis" + url.removeprefix("valkey")
     try:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
 from ...errors import ConfigurationError
-from ..access import Access
+from ..access import Access, check_url_files
 
 try:
     import redis.asyncio as client_library
@@ -55,6 +55,7 @@ def client_of(url: str, access: Access, options: Mapping[str, Any]) -> tuple[Any
     if access.password is not None:
         settings["password"] = access.password
     if not kind:
+        check_url_files(url)
         where = urlsplit(url)
         if where.scheme == "unix":
             if not where.path:

@@ -302,3 +302,31 @@ def test_offers_hold_no_secret() -> None:
             "apns": {"topic": "com.example.app", "team": "TEAM123456", "environment": None},
             "fcm": {"project": "my-project"},
         }
+
+
+@pytest.mark.parametrize("name", ["ssl_ca_certs", "ssl_certfile", "ssl_keyfile"])
+@pytest.mark.parametrize("given", ["command line", "settings", "variable"])
+def test_a_file_in_the_url_of_the_queue_is_checked(
+    given: str,
+    name: str,
+    run: Run,
+    credentials: list[str],
+    payload: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url = f"rediss://127.0.0.1:1/0?{name}={tmp_path}/gone.pem"
+    arguments = {
+        "command line": ["--queue", url],
+        "settings": ["--config", f"{tmp_path}/s.toml"],
+        "variable": [],
+    }
+    (tmp_path / "s.toml").write_text(f'[send]\nqueue = "{url}"\n')
+    if given == "variable":
+        monkeypatch.setenv("PUSHCORE_QUEUE", url)
+    said = f"{name} in the URL of Redis: {tmp_path}/gone.pem cannot be read (No such file or directory); expected a PEM file"
+    options = [*arguments[given], "--campaign", "autumn"]
+    assert run("worker", *options, *credentials, "--payload", payload) == (2, "", f"pushcore: {said}\n")
+    (tmp_path / "devices.csv").write_text("token\naa\n")
+    create = ["--name", "autumn", "--ledger", f"{tmp_path}/l", "--audience", f"{tmp_path}/devices.csv"]
+    assert run("campaign", "create", *arguments[given], *create) == (2, "", f"pushcore: {said}\n")

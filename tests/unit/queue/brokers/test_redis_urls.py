@@ -71,6 +71,8 @@ async def test_without_a_host_it_is_this_machine() -> None:
         "redis://h/-1",
         "redis://h/1/2",
         "unix://",
+        "rediss://h?ssl_ca_certs=/no/file.pem",
+        "redis://h?ssl_ca_certs=/no/file.pem",
     ],
 )
 def test_a_wrong_url_is_rejected(url: str) -> None:
