@@ -9,7 +9,7 @@ import contextlib
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, ip_network
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -187,6 +187,21 @@ class GatewayConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         """The position of a path, for messages: "gateway.toml:12" for ("app", 1, "id")."""
         locate: Place | None = self.locate
         return self.source if locate is None else locate(*path)
+
+    def warnings(self) -> list[str]:
+        """What is allowed and may be a mistake, one sentence each with its line."""
+        networks = [ip_network(network) for network in self.server.trusted_proxies]
+        merged: list[IPv4Network | IPv6Network] = [
+            *collapse_addresses(one for one in networks if isinstance(one, IPv4Network)),
+            *collapse_addresses(one for one in networks if isinstance(one, IPv6Network)),
+        ]
+        place = self.at("server", "trusted-proxies")
+        return [
+            f"{place}: trusted-proxies contains all IPv{network.version} addresses, so every client can choose the address "
+            "that is logged and that limits are counted for; expected the addresses of your proxies"
+            for network in merged
+            if network.prefixlen == 0
+        ]
 
     def on_port(self, port: int) -> GatewayConfig:
         """The same on another port."""

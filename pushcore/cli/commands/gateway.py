@@ -113,6 +113,8 @@ def _serve(path: str, port: int | None, check: bool) -> int:
         return config if port is None else config.on_port(port)
 
     config = read()
+    for warning in config.warnings():
+        say(warning)
     if check:
         make_server(config)
         say(f"{printable(path)}: {len(config.app)} apps, {len(config.caller)} callers")

@@ -29,6 +29,7 @@ APP_RATE, APP_BURST = 2000.0, 20_000.0
 """The same for one app."""
 MAX_NETWORKS: Final = 100_000
 """Networks that are remembered; the one that has been silent longest is forgotten."""
+MAX_HOST: Final = 64
 MAX_BODY: Final = 16_384
 """Bytes of a request."""
 
@@ -65,11 +66,14 @@ class TokenBucket:
 
 
 def network_of(host: str) -> str:
-    """The network that a client's address is counted for: the /64 of an IPv6 address, or the IPv4 address."""
+    """The network that a client's address is counted for: the /64 of an IPv6 address, or the IPv4 address.
+
+    What is not an address is cut at `MAX_HOST` characters: a proxy may have passed on any text of a client.
+    """
     try:
         address = ip_address(host)
     except ValueError:
-        return host
+        return host[:MAX_HOST]
     if isinstance(address, IPv6Address):
         if address.ipv4_mapped is not None:
             return str(address.ipv4_mapped)

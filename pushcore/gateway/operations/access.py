@@ -26,6 +26,8 @@ access_log = logging.getLogger("pushcore.gateway.access")
 
 OTHER: Final = "other"
 REQUEST_ID: Final = b"x-request-id"
+MOST_CLIENT: Final = 64
+"""Characters of a client's address in a line: behind a proxy that is trusted it may be any text."""
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 _NO_TRACE: Final = b"0" * 32
@@ -141,7 +143,7 @@ class AccessLog:
             "ms": round(seconds * 1000, 2),
             "caller": scope.get("caller"),
             "pushes": scope.get("pushes"),
-            "client": client[0] if client else None,
+            "client": client[0][:MOST_CLIENT] if client else None,
             "request_id": id,
             "trace_id": trace,
         }

@@ -139,6 +139,28 @@ def test_a_mistake_is_one_sentence_with_its_line(tmp_path: Path, old: str, new: 
     assert complaint(tmp_path, GOOD.replace(old, new, 1)).startswith(expected)
 
 
+@pytest.mark.parametrize(
+    ("proxies", "versions"),
+    [
+        ("", ""),
+        ("'10.0.0.0/8', '192.0.2.1', 'fd00::/8', '::1'", ""),
+        ("'0.0.0.0/0'", "4"),
+        ("'::/0'", "6"),
+        ("'10.0.0.0/8', '::/0', '0.0.0.0/0'", "46"),
+        ("'0.0.0.0/1', '128.0.0.0/1'", "4"),
+        ("'0.0.0.0/1', '128.0.0.0/2'", ""),
+    ],
+)
+def test_proxies_that_are_every_client_are_warned_of(tmp_path: Path, proxies: str, versions: str) -> None:
+    text = GOOD.replace("[server]", f"[server]\ntrusted-proxies = [{proxies}]")
+    path = written(tmp_path, text)
+    assert read_config(path).warnings() == [
+        f"{path}:3: trusted-proxies contains all IPv{version} addresses, so every client can choose the address that is "
+        "logged and that limits are counted for; expected the addresses of your proxies"
+        for version in versions
+    ]
+
+
 def test_two_apps_of_one_id(tmp_path: Path) -> None:
     again = GOOD + '[[app]]\nid = "shop"\n[app.fcm]\nservice-account = "x"\n'
     assert (

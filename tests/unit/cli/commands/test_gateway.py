@@ -112,6 +112,15 @@ def test_a_sealing_key_is_another_each_time(run: Run) -> None:
 # --- serving ----------------------------------------------------------------------------------------------------------
 
 
+def test_a_config_that_trusts_every_client_is_warned_of(run: Run, config: str, served: Served) -> None:
+    Path(config).write_text(CONFIG + '[server]\ntrusted-proxies = ["0.0.0.0/0"]\n')
+    for arguments in (["--check"], []):
+        status, _, said = run("gateway", "--config", config, *arguments)
+        assert status == 0
+        assert said.startswith(f"pushcore: {config}:16: trusted-proxies contains all IPv4 addresses")
+    assert len(served) == 1
+
+
 def test_a_config_is_only_read_with_check(run: Run, config: str, served: Served) -> None:
     assert run("gateway", "--config", config, "--check") == (
         0,

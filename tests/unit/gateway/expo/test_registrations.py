@@ -46,6 +46,7 @@ def test_a_bucket_forgets_the_key_that_was_silent_longest() -> None:
         ("fe80::1%eth0", "fe80::/64"),
         ("testclient", "testclient"),
         ("", ""),
+        ("x" * 60_000, "x" * 64),
     ],
 )
 def test_a_network_is_an_address_of_ipv4_or_a_64_of_ipv6(host: str, network: str) -> None:

@@ -151,3 +151,9 @@ async def test_a_request_that_must_not_be_served_gets_a_problem_and_a_line(
         "detail": "the request has no Host header; expected one",
     }
     assert (logged.line["status"], "caller" in logged.line) == (400, False)
+
+
+async def test_an_address_that_a_proxy_gives_is_cut(caplog: pytest.LogCaptureFixture) -> None:
+    logged = Logged(caplog)
+    await logged(client=("x" * 60_000, 0))
+    assert logged.line["client"] == "x" * 64
