@@ -11,9 +11,11 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
@@ -90,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _run(options: argparse.Namespace) -> None:
-    stop = _stop_signal()
+    stop = _stop_event(options)
     fakes = _fakes(options)
     async with AsyncExitStack() as running:
         await _start_all(running, options, fakes)
@@ -139,7 +141,7 @@ async def _serve(options: argparse.Namespace, fakes: Fakes, number: int, pipe: P
 
 
 async def _oversee(options: argparse.Namespace, children: Sequence[Child]) -> int:
-    stop = _stop_signal()
+    stop = _stop_event(options)
     async with ServerProcesses(children) as workers, AsyncExitStack() as running:
         messages = await workers.first_messages()
         for message in messages:
@@ -393,13 +395,24 @@ def _fcm(options: argparse.Namespace, certs: Certificates, faults: FaultPlan | N
     return fake
 
 
-def _stop_signal() -> asyncio.Event:
-    """An event that SIGTERM and SIGINT set."""
+def _stop_event(options: argparse.Namespace) -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set, and with --stop-at-eof the end of the standard input."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    if options.stop_at_eof:
+        # A thread, because an event loop cannot watch a regular file. Nothing interrupts its read, so it is a daemon.
+        threading.Thread(target=_wait_for_eof, args=(loop, stop), name="standard input", daemon=True).start()
     return stop
+
+
+def _wait_for_eof(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    with contextlib.suppress(OSError):  # an input that cannot be read has ended
+        while os.read(0, 4096):
+            pass
+    with contextlib.suppress(RuntimeError):  # the loop is closed: the command has ended for another reason
+        loop.call_soon_threadsafe(stop.set)
 
 
 def _attempt(context: str, action: Callable[[], Any]) -> Any:

@@ -214,6 +214,11 @@ def _common(add: Callable[..., object], directory: str) -> None:
         metavar="N",
         help=f"number of processes, at most {MAX_PROCESSES}",
     )
+    add(
+        "--stop-at-eof",
+        action="store_true",
+        help="end when the standard input ends; a pipe there ends with the process that holds its other end, also after kill -9",
+    )
 
 
 def _apns(add: Callable[..., object]) -> None:

@@ -174,7 +174,8 @@ def fake(provider: str, profile: str, *options: str, inside: Sequence[str] = ())
         command = [sys.executable, "-m", "fakeservers", provider, "--port", "0", "--certs", directory]
         process = start_on(
             SERVER_CORE,
-            [*inside, *command, "--profile", profile, *options],
+            [*inside, *command, "--profile", profile, "--stop-at-eof", *options],
+            stdin=subprocess.PIPE,  # ends with this process, also after kill -9
             stdout=subprocess.PIPE,
         )
         try:
@@ -252,6 +253,6 @@ def end(process: subprocess.Popen[Any]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    for stream in (process.stdout, process.stderr):
+    for stream in (process.stdin, process.stdout, process.stderr):
         if stream is not None:
             stream.close()

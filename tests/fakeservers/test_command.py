@@ -71,6 +71,39 @@ def test_from_ready_line_to_signal(number: signal.Signals, tmp_path: Path) -> No
         assert (process.returncode, rest, errors) == (0, "", "")
 
 
+@pytest.mark.parametrize("extra", [[], ["--processes", "2"]], ids=len)
+def test_it_can_end_with_its_standard_input(extra: list[str], tmp_path: Path) -> None:
+    """As that of a child ends whose parent was killed."""
+    command = [sys.executable, "-m", "fakeservers", "all", "--certs", str(tmp_path), "--stop-at-eof", *extra]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write("it may say something\n")
+            process.stdin.flush()
+            while process.stdout.readline() != "ready\n":
+                assert process.poll() is None
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0.1)
+            rest, errors = process.communicate(timeout=DEADLINE)  # which closes its input
+        finally:
+            process.kill()
+    assert (process.returncode, rest, errors) == (0, "", "")
+
+
+@pytest.mark.parametrize("redirection", ["</dev/null", "<&-", "<pyproject.toml"])
+def test_a_standard_input_that_is_no_pipe_ends_as_well(redirection: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "fakeservers", "apns", "--certs", str(tmp_path), "--stop-at-eof"]
+    script = f'exec "$@" {redirection}'
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", *command], capture_output=True, text=True, timeout=DEADLINE
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("listening on ")
+
+
 def test_a_restart_keeps_the_credentials(tmp_path: Path) -> None:
     kept = []
     for _ in range(2):

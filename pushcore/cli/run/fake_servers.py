@@ -42,7 +42,7 @@ class FakeProcess:
 
     `service`: "apns", "fcm" or "all". `arguments`: further options. `apns`, `fcm`: the content of its apns.json and fcm.json,
     empty for a service that is not started. `control`: the URL of its live page, if `arguments` request one. The process ends
-    with the block, also after an error.
+    with the block, also after an error, and with this process, also if that is killed.
 
     Raises:
         BadInput: it did not start.
@@ -57,13 +57,15 @@ class FakeProcess:
             service,
             "--certs",
             str(certs),
+            "--stop-at-eof",
             *arguments,
         ]
         self._errors = (place / "fakeservers.log").open("w+b")
-        # In a new session: Ctrl-C must not end the servers while requests are in flight.
+        # In a new session: Ctrl-C must not end the servers while requests are in flight. The system closes the pipe of their
+        # standard input when this process ends, also after kill -9.
         self._process = subprocess.Popen(
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             start_new_session=True,
@@ -119,9 +121,9 @@ class FakeProcess:
                 self._process.kill()
                 self._process.wait()
         finally:
-            if self._process.stdout is not None:
-                self._process.stdout.close()
-            self._errors.close()
+            for stream in (self._process.stdin, self._process.stdout, self._errors):
+                if stream is not None:
+                    stream.close()
 
     def __enter__(self) -> FakeProcess:
         return self

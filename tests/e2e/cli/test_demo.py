@@ -98,6 +98,30 @@ def test_the_server_never_outlives_it(tmp_path: Path, number: signal.Signals, se
     assert not os.path.exists(f"/proc/{servers[0]}")
 
 
+def test_the_server_does_not_outlive_a_kill(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "pushcore", "demo", "--devices", "200000", "--keep", str(tmp_path)]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            while not process.stderr.readline().startswith("fake APNs at "):
+                assert process.poll() is None
+            (server,) = children(process.pid)
+        finally:
+            process.kill()
+    deadline = time.monotonic() + DEADLINE
+    while is_running(server):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is such a process. One that has ended and is not waited for does not run."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1] != "Z"
+    except OSError:
+        return False
+
+
 def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 

@@ -51,7 +51,17 @@ def test_the_files_for_clients_exist_when_it_listens(tmp_path: Path, script: Scr
         assert fake._process.poll() is None
     assert fake._process.returncode == -15
     assert meant == [
-        [sys.executable, "-m", "fakeservers", "apns", "--certs", str(tmp_path / "certs"), "--port", "0"]
+        [
+            sys.executable,
+            "-m",
+            "fakeservers",
+            "apns",
+            "--certs",
+            str(tmp_path / "certs"),
+            "--stop-at-eof",
+            "--port",
+            "0",
+        ]
     ]
 
 
