@@ -150,7 +150,9 @@ class Topics:
             An async generator of one `Result` per registration.
 
         Raises:
-            ValueError: `topic` is not the name of a topic.
+            ValueError: `topic` is not the name of a topic, or `registrations` is not an iterable of tokens.
+            ClosedError: the client is not open.
+            EventLoopError: the client was opened on another event loop; raised with the first result.
         """
         return self._change(topic, registrations, True)
 
@@ -164,7 +166,12 @@ class Topics:
             registrations: as in `subscribe`.
 
         Returns:
-            As `subscribe`.
+            An async generator of one `Result` per registration.
+
+        Raises:
+            ValueError: as in `subscribe`.
+            ClosedError: the client is not open.
+            EventLoopError: as in `subscribe`.
         """
         return self._change(topic, registrations, False)
 
@@ -289,10 +296,12 @@ class Topics:
         """The topics that an app instance is subscribed to.
 
         Raises:
-            PushRejected: Google did not respond with a list; `result` says why.
+            PushRejected: Google did not respond with a list, or `registration` is no registration token or installation id;
+                `result` says why.
             ClosedError: the client is not open.
+            EventLoopError: the client was opened on another event loop.
         """
-        path = b"%b%b/topicSubscriptions?page_size=%d" % (self._prefix, _percent_encoded(registration), PAGE)
+        path = b"%b%b/topicSubscriptions?page_size=%d" % (self._prefix, _path_part(registration), PAGE)
         subscriptions: list[Subscription] = []
         page = b""
         for _ in range(MAX_PAGES):
@@ -316,10 +325,12 @@ class Topics:
         """The properties of an app instance in the deprecated instance-id API, including its topics.
 
         Raises:
-            PushRejected: Google did not respond with the properties; `result` says why.
+            PushRejected: Google did not respond with the properties, or `registration` is no registration token or installation
+                id; `result` says why.
             ClosedError: the client is not open.
+            EventLoopError: the client was opened on another event loop.
         """
-        path = b"/iid/info/%b?details=true" % _percent_encoded(registration)
+        path = b"/iid/info/%b?details=true" % _path_part(registration)
         response = await self._get_json(
             self._iid, self._batches.get, path, registration, INFO_MEMBERS, read=read_rejection
         )
@@ -340,9 +351,8 @@ class Topics:
         Raises `PushRejected` for any other response.
         """
         dispatcher = self._dispatcher
-        problem = _problem(registration) or (_TOO_LONG if len(path) > LONGEST_PATH else None)
-        if problem is not None:
-            _invalid(registration, problem).raise_for_verdict()
+        if len(path) > LONGEST_PATH:
+            _invalid(registration, _TOO_LONG).raise_for_verdict()
         pool = dispatcher.pool_to(origin)
         exchange = await round_trip(
             pool,
@@ -426,6 +436,14 @@ def _problem(registration: object) -> str | None:
     except FieldError as error:
         return error.detail
     return None
+
+
+def _path_part(registration: str) -> bytes:
+    """A registration for a path. Raises `PushRejected` if it cannot be one."""
+    problem = _problem(registration)
+    if problem is not None:
+        _invalid(registration, problem).raise_for_verdict()
+    return _percent_encoded(registration)
 
 
 def _invalid(push: Any, problem: str) -> Result:

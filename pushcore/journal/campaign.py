@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from ..arguments import check_type
 from ..errors import JournalError
+from ..key_material import checked_path
 from .format import BLOCK, OutcomeTally, bitmap, rows_of
 from .outcome import EarlierAttempts
 
@@ -47,13 +48,19 @@ class Source:
 
     @classmethod
     def of_file(cls, path: str | os.PathLike[str]) -> Source:
-        """The description of a file as it is now. Raises `OSError`."""
+        """The description of a file as it is now.
+
+        Raises:
+            OSError: the file cannot be read.
+            ConfigurationError: `path` is not a path.
+        """
+        path = checked_path(path, "the path of the source")
         with open(path, "rb") as file:
             status = os.fstat(file.fileno())
             digest = blake2b(file.read(ENDS), digest_size=16)
             file.seek(max(status.st_size - ENDS, 0))
             digest.update(file.read(ENDS))
-        return cls(os.path.realpath(os.fspath(path)), status.st_size, status.st_mtime_ns, digest.hexdigest())
+        return cls(os.path.realpath(path), status.st_size, status.st_mtime_ns, digest.hexdigest())
 
     def change(self, now: Source) -> str | None:
         """In which way `now` is not the same, in words; None if it is."""

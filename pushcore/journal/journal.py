@@ -28,6 +28,7 @@ from ..models.fcm import Message
 from ..results import Accepted, Result, Verdict
 from .campaign import CampaignRecord, RunRecord, Source, UnfinishedRows, survey
 from .outcome import (
+    LARGEST_ROW,
     PLAIN_APNS,
     PLAIN_FCM,
     Outcome,
@@ -53,7 +54,6 @@ CHUNK_SIZE: Final = 1000
 """Rows that may be given out beyond the last one taken, at most: more cost less CPU and more repeats after a kill."""
 TURN: Final = 10_000
 """Rows that `steps` skips before the event loop runs again."""
-LARGEST_ROW: Final = (1 << 48) - 1  # twelve hexadecimal digits: what the apns-id of a row has for it
 MAX_PROBLEM: Final = 1000
 _NO_PUSH: Final = object()
 _KILLED: Final = "the sender was stopped before the response came"
@@ -125,10 +125,9 @@ class Journal:
             source: the origin of the rows, see `Source`.
             rows: the number of rows, if it is known.
             chunk_size: the number of rows that one commit records as begun.
-            campaign_id: random unless given. `shard` of `shards`: this journal is one of several under one
-                campaign, and has every `shards`-th chunk.
-            shard: this journal's number among `shards`, from 0.
-            shards: how many journals the campaign has.
+            campaign_id: random unless given.
+            shard: the number of this journal among the journals of the campaign, from 0.
+            shards: how many journals the campaign has; each has every `shards`-th chunk.
             options: JSON values without secrets, for the process that resumes.
             clock: the wall clock, UNIX seconds.
 
@@ -137,7 +136,7 @@ class Journal:
 
         Raises:
             JournalError: the file exists, or cannot be written.
-            ConfigurationError: a number or the id is out of bounds.
+            ConfigurationError: a number or the id is out of bounds, or an argument is of a wrong type.
         """
         check_type("source", source, Source, "a Source; Source.of_file makes one")
         if rows is not None:
@@ -184,6 +183,7 @@ class Journal:
         Raises:
             JournalError: there is no such file, it is damaged, of another version or campaign, or in use; or the source
                 has changed.
+            ConfigurationError: an argument is of a wrong type.
         """
         check_choice("unknown", unknown, get_args(OnUnknown))
         check_type("source", source, (Source, type(None)), "a Source or None")
@@ -219,7 +219,12 @@ class Journal:
 
     @staticmethod
     def read(path: str | os.PathLike[str]) -> JournalView:
-        """Look at a campaign without touching it. Raises `JournalError`."""
+        """Look at a campaign without changing it, also while another process writes it.
+
+        Raises:
+            JournalError: there is no such file, or it is damaged or of another version.
+            ConfigurationError: `path` is not a path.
+        """
         return JournalView(path)
 
     def __enter__(self) -> Self:
@@ -229,7 +234,7 @@ class Journal:
         try:
             self.close(None if error is None else _words(error))
         except JournalError:
-            if error is None:  # else that is the one to see
+            if error is None:  # otherwise that error is the one to see
                 raise
 
     def close(self, problem: str | None = None) -> None:
@@ -276,8 +281,12 @@ class Journal:
         return (push for push in self.steps(pushes) if push is not None)
 
     def steps(self, pushes: Iterable[P]) -> Iterator[P | None]:
-        """As `pending`, with a None now and then among rows that are passed over: millions of them take seconds, and
-        an event loop must have its turn."""
+        """As `pending`, with a None after every 10 000 rows that are skipped: skipping millions takes seconds, and the caller can
+        let the event loop run meanwhile.
+
+        Raises:
+            JournalError: as `pending`.
+        """
         writer, zone = self._writer, self._zone
         writer.reading = True
         passed = 0
@@ -301,7 +310,11 @@ class Journal:
             writer.reading = False
 
     async def pending_async(self, pushes: Iterable[P] | AsyncIterable[P]) -> AsyncIterator[P]:
-        """`pending` for an async source, or a consumer that must not block: the event loop continues meanwhile."""
+        """`pending` for an async source, or for a caller that must not block: the event loop runs while it waits.
+
+        Raises:
+            JournalError: as `pending`.
+        """
         writer = self._writer
         writer.reading = True
         try:
@@ -331,7 +344,11 @@ class Journal:
         return (push for push in pushes if (push.row - 1) // size % shards == shard)
 
     def admit(self, push: NumberedPush) -> bool:
-        """Whether this one push is to be sent now: one step of `pending`, for callers that iterate the source themselves."""
+        """Whether this one push is to be sent now: one step of `pending`, for callers that iterate the source themselves.
+
+        Raises:
+            JournalError: as `pending`.
+        """
         _check_row(push)
         writer, row = self._writer, push.row
         writer.check()
@@ -366,7 +383,11 @@ class Journal:
         return earlier is not None and not (earlier.unsure and self._unknown == "report")
 
     async def room(self, rows: int = 1) -> None:
-        """Wait until `rows` rows, a chunk at most, can be taken from `pending` without blocking. Raises `JournalError`."""
+        """Wait until `rows` rows, a chunk at most, can be taken from `pending` without blocking.
+
+        Raises:
+            JournalError: the journal could not be written.
+        """
         writer, campaign = self._writer, self.campaign
         rows, last = min(rows, campaign.chunk_size), max(writer.taken, self._last)
         target = campaign.ahead(last, rows)
@@ -391,7 +412,11 @@ class Journal:
         self.record_all((result,))
 
     def record_all(self, results: Iterable[Result]) -> None:
-        """Keep the outcomes of several pushes, which costs less."""
+        """`record` for several results at once, which costs less.
+
+        Raises:
+            JournalError: as `record`.
+        """
         put, plain = self._put, self._plain
         for result in results:
             push = result.push
@@ -411,7 +436,8 @@ class Journal:
     def note(
         self, row: int, token: str, platform: str, reason: str, verdict: Verdict = Verdict.INVALID
     ) -> bool:
-        """Keep the outcome of a row that is not a push, in the order of the rows. False if it has one, or belongs to another shard.
+        """Keep the outcome of a row that is not a push, in the order of the rows. It is not kept if the row has an outcome, or belongs
+        to another shard.
 
         Args:
             row: its number.
@@ -422,6 +448,9 @@ class Journal:
 
         Returns:
             Whether it was kept.
+
+        Raises:
+            JournalError: the rows are out of order, or the journal could not be written.
         """
         self._in_order(row)
         if not self.campaign.owns(row) or (row <= self._zone and row not in self._left):
@@ -458,22 +487,38 @@ class Journal:
             self._writer.moves.append((push.row, attempts + before, False))
 
     async def committed(self) -> None:
-        """Wait until everything so far is on disk. Raises `JournalError`."""
+        """Wait until everything so far is on disk.
+
+        Raises:
+            JournalError: the journal could not be written.
+        """
         await self._writer.wait_async(self._writer.ticket())
 
     def flush(self) -> None:
-        """Block until everything so far is on disk. Raises `JournalError`."""
+        """As `committed`, but it blocks the thread.
+
+        Raises:
+            JournalError: the journal could not be written.
+        """
         self._writer.wait(self._writer.ticket())
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
     def status(self) -> Status:
-        """The status, according to the file."""
+        """The status, according to the file.
+
+        Raises:
+            JournalError: the file is gone or damaged.
+        """
         with JournalView(self.path) as view:
             return view.status()
 
     def results(self, verdict: Verdict | None = None) -> Iterator[Outcome]:
-        """As `JournalView.results`."""
+        """As `JournalView.results`.
+
+        Raises:
+            JournalError: the file is gone or damaged.
+        """
         with JournalView(self.path) as view:
             yield from view.results(verdict)
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
-from ..arguments import check, check_type
+from ..arguments import check, check_type, check_whole
 from ..models.apns import Notification
 from ..models.fcm import LegacyMessage, Message
 from ..results import Accepted, Result, Verdict
@@ -20,6 +20,8 @@ PLAIN_APNS, PLAIN_FCM = 0, 1
 _PLAIN: Final = {"apns": PLAIN_APNS, "fcm": PLAIN_FCM}
 
 
+LARGEST_ROW: Final = (1 << 48) - 1
+"""What twelve hexadecimal digits hold: the end of the apns-id of a row."""
 MAX_ID: Final = 64
 """Bytes of a campaign's id: what a key of blake2b may have."""
 
@@ -27,9 +29,17 @@ MAX_ID: Final = 64
 class Outcome(NamedTuple):
     """The outcome of one row: the columns of the results file, None for missing values.
 
-    `platform`: "apns", "fcm", or "" for a row of neither. `verdict`: that of the result, but UNKNOWN where that
-    promises that nothing was delivered and a killed run may have done so. `timestamp`: UNIX seconds, see `Result`.
-    `attempts`: over all runs of the campaign, a killed one that may have sent it counting as one.
+    Attributes:
+        row: its number, from 1.
+        token: of the device, as in the audience.
+        platform: "apns", "fcm", or "" for a row of neither.
+        verdict: that of the result. It is UNKNOWN if the result says that nothing was delivered, but an earlier run, which
+            was killed, may have delivered it.
+        status: the HTTP status, None without a response.
+        reason: the provider's reason, None if there is none.
+        id: the apns-id, or FCM's message name.
+        timestamp: UNIX seconds, see `Result`.
+        attempts: how often it was sent in all runs. A killed run that may have sent it counts as one.
     """
 
     row: int
@@ -44,7 +54,7 @@ class Outcome(NamedTuple):
 
     @property
     def environment(self) -> str | None:
-        """The environment whose token it turned out to be, where the row named none and the first one did not know it."""
+        """The environment that knows the token, if the row named none and the first environment did not know the token."""
         return self.reason if self.verdict is Verdict.ACCEPTED and self.platform == "apns" else None
 
 
@@ -91,24 +101,27 @@ def id_prefix(campaign_id: str) -> str:
 def push_id(campaign_id: str, row: int) -> str:
     """The apns-id of a row, the same in every run: 74 bits of a keyed hash of the campaign, then the row's number.
 
-    A hash of the row would cost 1 µs more; without it, an id in any log names its row.
+    The number is not hashed, so an id in a log names its row.
 
     Args:
-        campaign_id: at most 64 bytes in UTF-8.
-        row: its number, from 1.
+        campaign_id: 1 to 64 bytes in UTF-8.
+        row: its number, from 1 to 2**48 - 1.
 
     Returns:
         The apns-id, a UUID.
 
     Raises:
-        ConfigurationError: it has more, or an argument is of a wrong type.
+        ConfigurationError: an argument is out of bounds or of a wrong type.
     """
     try:
-        return f"{id_prefix(campaign_id)}{row:012x}"
-    except (TypeError, ValueError, AttributeError):  # only then it is asked what was wrong
+        text = f"{id_prefix(campaign_id)}{row:012x}"
+    except (TypeError, ValueError, AttributeError):  # the checks cost more than the id, so they come only now
         checked_campaign_id(campaign_id)
-        check_type("row", row, int, "a whole number")
+        check_whole("row", row, least=1, most=LARGEST_ROW)
         raise
+    if not 0 < row <= LARGEST_ROW:
+        check_whole("row", row, least=1, most=LARGEST_ROW)
+    return text
 
 
 def checked_campaign_id(campaign_id: str) -> str:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal, NoReturn, Self, TypedDict, Unpack, cast
 
-from ..arguments import check, check_choice, check_type, check_whole
+from ..arguments import check, check_choice, check_type, check_whole, kind
 from ..audience.audience import CSV, Audience
 from ..audience.problems import BadInput, BadRow
 from ..audience.records import OnBad
@@ -183,6 +183,10 @@ class Template:
             return self._make_fcm(number, device.token, device.fid, row)
         except BadRow as error:
             raise ValueError(str(error)) from None
+        except (AttributeError, TypeError):
+            if isinstance(row, Mapping):
+                raise
+            raise ValueError(f"a row must be a mapping, not {kind(row)}") from None
 
     def render_many(
         self, rows: Iterable[Mapping[str, Any]], on_bad: Callable[[int, str], object] | None = None

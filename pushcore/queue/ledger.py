@@ -43,11 +43,20 @@ _DOUBLED: Final = "\0doubled"
 
 @dataclass(frozen=True, slots=True)
 class LedgerStatus:
-    """The status of a campaign.
+    """The status of a campaign, according to its ledger.
 
-    `chunks` and `rows`: those that are recorded; these are all if `complete`. `aside`: chunks that could not be sent.
-    `repeats`: pushes that were sent more than once, or may have been because a lease expired. `strays`: results that belong to
-    no chunk or are damaged.
+    Attributes:
+        complete: whether all chunks are recorded.
+        began: when the ledger was made, UNIX seconds.
+        state: the state that workers must obey.
+        chunks: the number of recorded chunks.
+        finished: chunks whose rows all have an outcome.
+        aside: chunks that could not be sent.
+        rows: rows of the recorded chunks.
+        done: rows with an outcome.
+        repeats: pushes that were sent more than once, or may have been because a lease expired.
+        strays: results that belong to no chunk or are damaged.
+        tally: the number of rows with an outcome, by platform, verdict and reason.
     """
 
     complete: bool
@@ -69,7 +78,11 @@ class LedgerStatus:
 
 
 class Ledger:
-    """The ledger of one campaign: `create` or `open` it, and close it. One process writes it, others may read it."""
+    """The ledger of one campaign: `create` or `open` it, and close it. One process writes it, others may read it.
+
+    Every method and property raises `JournalError` if the file cannot be used: it is damaged, in use by another process, or the
+    disk is full.
+    """
 
     def __init__(self, file: Database, *, writes: bool = True) -> None:
         """For `create` and `open`, which make one."""
@@ -98,6 +111,7 @@ class Ledger:
         Raises:
             JournalError: the file cannot be written, or it is not a ledger.
             CampaignConflict: the file has another campaign.
+            ConfigurationError: an argument is of a wrong type.
         """
         path = checked_path(path, "the path of the ledger")
         check_type("info", info, CampaignInfo, "a CampaignInfo")
@@ -127,6 +141,7 @@ class Ledger:
 
         Raises:
             JournalError: the file does not exist, or it is not a ledger.
+            ConfigurationError: an argument is of a wrong type.
         """
         path = checked_path(path, "the path of the ledger")
         check_flag("read_only", read_only)
@@ -159,7 +174,11 @@ class Ledger:
             self._file.close()
 
     def verify(self) -> None:
-        """Read all of the file. Raises `JournalError` if it is damaged, for example because another program has overwritten it."""
+        """Read all of the file.
+
+        Raises:
+            JournalError: it is damaged, for example because another program has overwritten it.
+        """
         with self._using():
             self._file.verify()
 
@@ -221,12 +240,20 @@ class Ledger:
             sql.executemany("insert into chunk values (?, ?, ?, ?, ?, ?, ?, ?)", values)
 
     def finish(self) -> None:
-        """Record that all chunks have been added."""
+        """Record that all chunks have been added.
+
+        Raises:
+            JournalError: the file cannot be written.
+        """
         with self._transaction() as sql:
             sql.execute("update campaign set complete = 1")
 
     def unfinished(self, page: int = 100) -> Iterator[list[Chunk]]:
-        """Chunks with rows that have no outcome, without those that are set aside, `page` at a time; `done` is up to date."""
+        """Chunks with rows that have no outcome, without those that are set aside, `page` at a time; `done` is up to date.
+
+        Raises:
+            JournalError: the file cannot be read.
+        """
         last = -1
         while True:
             with self._using() as sql:
@@ -237,27 +264,42 @@ class Ledger:
                 if not rows:
                     return
                 last = _above(last, rows[-1][0])
-                chunks = [
-                    Chunk.decode(data).without(int.from_bytes(bits, "little")) for _, data, bits in rows
-                ]
+                try:
+                    chunks = [
+                        Chunk.decode(data).without(int.from_bytes(bits, "little")) for _, data, bits in rows
+                    ]
+                except ChunkError:
+                    raise JournalError(f"{self.path} is damaged (a chunk)") from None
             yield chunks
 
     def next_epoch(self, least: int = 0) -> int:
-        """A new epoch, at least `least`. It is on the disk when this returns."""
+        """A new epoch, at least `least`. It is on the disk when this returns.
+
+        Raises:
+            JournalError: the file cannot be written.
+        """
         with self._transaction() as sql:
             sql.execute("update campaign set epoch = max(epoch + 1, ?)", (least,))
             (epoch,) = sql.execute("select epoch from campaign").fetchone()
         return int(epoch)
 
     def aside(self) -> list[tuple[int, str]]:
-        """The numbers of the chunks that could not be sent, and the reasons."""
+        """The numbers of the chunks that could not be sent, and the reasons.
+
+        Raises:
+            JournalError: the file cannot be read.
+        """
         with self._using() as sql:
             return sql.execute(
                 "select number, reason from chunk where state = ? order by number", (ASIDE,)
             ).fetchall()
 
     def take_back(self, numbers: Iterable[int]) -> None:
-        """Make chunks that were set aside normal chunks again: `reconcile` will put them on the queue."""
+        """Make chunks that were set aside normal chunks again: `reconcile` will put them on the queue.
+
+        Raises:
+            JournalError: the file cannot be written.
+        """
         with self._transaction() as sql:
             sql.executemany(
                 "update chunk set state = ?, reason = null where number = ? and state = ?",
@@ -283,6 +325,9 @@ class Ledger:
         Args:
             results: from the queue.
             strays: the number of further results that could not be read.
+
+        Raises:
+            JournalError: the file cannot be written.
         """
         with self._transaction() as sql:
             text, repeats, before = sql.execute("select tally, repeats, strays from campaign").fetchone()
@@ -378,7 +423,11 @@ class Ledger:
         return 0 if counted else repeated
 
     def outcomes(self) -> Iterator[Outcome]:
-        """The first outcome of each row that has one, chunk by chunk."""
+        """The first outcome of each row that has one, chunk by chunk.
+
+        Raises:
+            JournalError: the file cannot be read.
+        """
         last = -1
         while True:
             with self._using() as sql:
@@ -396,7 +445,11 @@ class Ledger:
             yield from (rows[row] for row in sorted(rows))
 
     def status(self) -> LedgerStatus:
-        """The status, according to the file."""
+        """The status, according to the file.
+
+        Raises:
+            JournalError: the file cannot be read.
+        """
         with self._using() as sql:
             complete, began, state, repeats, strays, tally = sql.execute(
                 "select complete, began, state, repeats, strays, tally from campaign"

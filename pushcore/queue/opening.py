@@ -51,6 +51,7 @@ async def open_queue(
     campaign_name(campaign)
     check_number("idle", idle, above=0)
     if access is not None:
+        check_type("access", access, Access, "an Access")
         access.check()
     scheme = url.partition(":")[0].lower() if ":" in url else ""
     servers = url.partition("?")[0].split(",")

@@ -70,6 +70,7 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Call]]
         "journal": lambda **given: p.Journal.create(**{"path": folder / "new", "source": source, **given}),
         "reopened": lambda **given: p.Journal.open(**{"path": existing, **given}),
         "source": lambda **given: p.Source(**{"path": "x", **given}),
+        "source_of": p.Source.of_file,
         "push_id": lambda **given: p.push_id(**{"campaign_id": "c", "row": 1, **given}),
         "info": lambda **given: p.CampaignInfo(**{"name": "n", "fingerprint": "f", **given}),
         "chunk": lambda **given: p.Chunk(**{"number": 0, "first": 1, "rows": 1, **given}),
@@ -138,7 +139,7 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Call]]
         ("source", "path", NOT_TEXTS),
         *(("source", name, NOT_NUMBERS[1:]) for name in ("size", "mtime")),
         ("push_id", "campaign_id", [*NOT_TEXTS, None, "x" * 65, "\ud800"]),
-        ("push_id", "row", [None, "7", b"7", 1.5, [], object()]),
+        ("push_id", "row", [None, "7", b"7", 1.5, [], object(), 0, -1, 1 << 48]),
         ("info", "name", [*NOT_TEXTS, None]),
         ("info", "fingerprint", [*NOT_TEXTS, None]),
         ("info", "chunk_rows", [*NOT_NUMBERS, 1.5, True, 0, HUGE]),
@@ -167,6 +168,8 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Call]]
         ("worker", "offers", [7, "x", []]),
         ("worker", "name", NOT_TEXTS),
         ("worker", "linger", [*NOT_NUMBERS, -1, HUGE]),
+        ("source_of", "path", [None, b"x", 7, [], "", "\ud800"]),
+        ("open_queue", "access", NOT_OBJECTS[1:]),
         ("open_queue", "url", [*NOT_TEXTS, None]),
         ("open_queue", "campaign", [*NOT_TEXTS, None, ""]),
         ("open_queue", "idle", [*NOT_NUMBERS, 0]),
@@ -215,3 +218,9 @@ async def test_methods_of_engines_and_clients_say_what_is_wrong() -> None:
                 await p.Channels(client, url="https://127.0.0.1:1").create(stores=value)  # type: ignore[arg-type]  # what the types forbid
         with pytest.raises(ValueError, match="registrations must be an iterable of tokens"):
             p.Topics(account_client).subscribe("t", "a-token")
+        topics = p.Topics(account_client)
+        for value in (None, 7, b"x", [], object()):
+            for call in (topics.list, topics.info):
+                with pytest.raises(p.PushRejected, match="registration must be") as error:
+                    await call(value)  # type: ignore[arg-type]  # what the types forbid
+                assert error.value.result.verdict is p.Verdict.INVALID

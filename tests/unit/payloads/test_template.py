@@ -127,6 +127,12 @@ def test_many_rows_have_their_numbers_and_a_bad_one_is_bad_alone() -> None:
         list(template.render_many(rows))
 
 
+@pytest.mark.parametrize("row", [None, 7, APNS, [APNS], object()])
+def test_a_row_that_is_no_mapping_is_named(row: Any) -> None:
+    with pytest.raises(ValueError, match="a row must be a mapping, not "):
+        Template(EXPO).render(row)
+
+
 def test_one_row_is_read_at_a_time() -> None:
     read: list[int] = []
 

@@ -425,3 +425,16 @@ def test_a_description_that_cannot_be_read_is_named_with_the_ledger(tmp_path: Pa
         sql.commit()
     with pytest.raises(JournalError, match=r"ledger is damaged \(the description of its campaign\)"):
         Ledger.open(tmp_path / "ledger")
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00\xff", "text", 5])
+def test_a_chunk_that_cannot_be_read_is_named_with_the_ledger(tmp_path: Path, data: object) -> None:
+    filled(tmp_path / "ledger").close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "ledger")) as sql:
+        sql.execute("update chunk set data = ?, state = 0", (data,))
+        sql.commit()
+    with (
+        Ledger.open(tmp_path / "ledger") as ledger,
+        pytest.raises(JournalError, match=r"ledger is damaged \("),
+    ):
+        list(ledger.unfinished())
