@@ -34,6 +34,9 @@ PLACES: Final = {
 }
 """A part of pushcore, and the page of the names that it defines; of all other parts it is the engine's."""
 
+INHERITED: Final = {"Broker"}
+"""Classes that are shown with the members of their bases, because these have no public name."""
+
 UNPLACED: Final = {
     "APNS_REASONS": "apns",
     "FCM_REASONS": "fcm",
@@ -68,6 +71,12 @@ def page_of(name: str) -> str:
     return PLACES.get(part, "engine")
 
 
+def entry(name: str) -> str:
+    """What mkdocstrings replaces by the documentation of a public name."""
+    options = "    options:\n      inherited_members: true\n" if name in INHERITED else ""
+    return f"::: pushcore.{name}\n{options}"
+
+
 def api_pages() -> dict[str, str]:
     """The pages, each public name on one of them."""
     names: dict[str, list[str]] = defaultdict(list)
@@ -76,7 +85,7 @@ def api_pages() -> dict[str, str]:
             names[page_of(name)].append(name)
     pages = {}
     for page, (title, about) in PAGES.items():
-        entries = [f"::: pushcore.{name}\n" for name in names[page]]
+        entries = [entry(name) for name in names[page]]
         pages[f"reference/{page}"] = "\n".join([f"# {title}\n", f"{about}\n", *entries])
-    pages["reference/telemetry"] = f"# Telemetry\n\n::: {telemetry.__name__}\n"
+    pages["reference/telemetry"] = f"# Telemetry\n\n::: {telemetry.__name__}\n\n::: pushcore.metrics.merge\n"
     return pages

@@ -15,6 +15,7 @@ from .apns.client import ApnsClient
 from .apns.reasons import REASONS as APNS_REASONS
 from .auth.provider_token import ApnsKey, Environment
 from .auth.service_account import ServiceAccount
+from .engine.breaker import Trip
 from .engine.engine import PushEngine
 from .engine.rate import Rate
 from .engine.retry import RetryPolicy
@@ -50,6 +51,7 @@ from .http2.protocol import Http2
 from .http2.proxy import Proxy
 from .http2.tls import ApnsCertificate
 from .journal import Journal, JournalView, Outcome, Source, Status, push_id
+from .latency import Histogram
 from .metrics import Listener, Metrics
 from .models.apns import ApnsPriority, ApnsPushType, Broadcast, Notification, PushType
 from .models.aps import Alert, Aps, InterruptionLevel, LiveActivityEvent, Localized, Sound
@@ -78,10 +80,12 @@ from .models.fcm_parts import (
 from .models.push_model import PushModel
 from .models.tokens import DeviceToken, TokenKind, recognise
 from .provider_client import ProviderClient
+from .reasons import Reason
 from .results import Result, Verdict
 
 if TYPE_CHECKING:
     from .payloads.template import Template
+    from .queue.access import Access
     from .queue.brokers.conformance import CHECKS as QUEUE_CHECKS
     from .queue.campaign import CampaignInfo, CampaignState
     from .queue.chunk import Chunk, Reference, inline_chunks
@@ -97,13 +101,16 @@ if TYPE_CHECKING:
         SourceUnavailable,
     )
     from .queue.fleet import Fleet
-    from .queue.ledger import Ledger
+    from .queue.heartbeats import WorkerHeartbeat
+    from .queue.leases import WorkerReport
+    from .queue.ledger import Ledger, LedgerStatus
     from .queue.opening import open_queue
-    from .queue.protocol import Broker
+    from .queue.protocol import Broker, DeliveredResult, Lease, QueueStats, StoredValue
     from .queue.pushes import notifications
     from .queue.worker import Worker
 
 _LATER = {
+    "Access": "queue.access",
     "Broker": "queue.protocol",
     "CampaignConflict": "queue.errors",
     "CampaignInfo": "queue.campaign",
@@ -112,18 +119,25 @@ _LATER = {
     "Chunk": "queue.chunk",
     "ChunkError": "queue.errors",
     "Coordinator": "queue.coordinator",
+    "DeliveredResult": "queue.protocol",
     "Fleet": "queue.fleet",
+    "Lease": "queue.protocol",
     "Ledger": "queue.ledger",
+    "LedgerStatus": "queue.ledger",
     "QUEUE_CHECKS": "queue.brokers.conformance:CHECKS",
     "QueueError": "queue.errors",
     "QueueFull": "queue.errors",
     "QueueReadOnly": "queue.errors",
     "QueueRefused": "queue.errors",
+    "QueueStats": "queue.protocol",
     "QueueUnavailable": "queue.errors",
     "Reference": "queue.chunk",
     "SourceUnavailable": "queue.errors",
+    "StoredValue": "queue.protocol",
     "Template": "payloads.template",
     "Worker": "queue.worker",
+    "WorkerHeartbeat": "queue.heartbeats",
+    "WorkerReport": "queue.leases",
     "inline_chunks": "queue.chunk",
     "notifications": "queue.pushes",
     "open_queue": "queue.opening",
@@ -134,6 +148,7 @@ __all__ = [
     "APNS_REASONS",
     "FCM_REASONS",
     "QUEUE_CHECKS",
+    "Access",
     "AccessTokenError",
     "Alert",
     "AlpnError",
@@ -168,6 +183,7 @@ __all__ = [
     "ConnectError",
     "ConnectionLost",
     "Coordinator",
+    "DeliveredResult",
     "DeviceToken",
     "Environment",
     "EventLoopError",
@@ -179,13 +195,16 @@ __all__ = [
     "Fleet",
     "GoAway",
     "HeaderListTooLarge",
+    "Histogram",
     "Http2",
     "InstanceInfo",
     "InterruptionLevel",
     "Journal",
     "JournalError",
     "JournalView",
+    "Lease",
     "Ledger",
+    "LedgerStatus",
     "LegacyFcmClient",
     "LegacyMessage",
     "LegacyNotification",
@@ -214,8 +233,10 @@ __all__ = [
     "QueueFull",
     "QueueReadOnly",
     "QueueRefused",
+    "QueueStats",
     "QueueUnavailable",
     "Rate",
+    "Reason",
     "Reference",
     "RemoteNotification",
     "ResponseTimeout",
@@ -227,6 +248,7 @@ __all__ = [
     "Source",
     "SourceUnavailable",
     "Status",
+    "StoredValue",
     "StreamReset",
     "Subscription",
     "Template",
@@ -234,11 +256,14 @@ __all__ = [
     "TopicChange",
     "Topics",
     "TransportError",
+    "Trip",
     "Verdict",
     "Visibility",
     "WebpushConfig",
     "WebpushFcmOptions",
     "Worker",
+    "WorkerHeartbeat",
+    "WorkerReport",
     "inline_chunks",
     "notifications",
     "open_queue",

@@ -31,9 +31,11 @@ BOUNDS: Final = _bounds()
 
 
 class Histogram:
-    """Latencies in seconds, in buckets whose width grows with them. About 0.1 µs for each observation.
+    """Latencies in seconds, in buckets whose width grows with them. An observation costs about 0.1 µs.
 
-    `counts`: one for each of `BOUNDS` and one for what is longer. `total`: the sum of all, in seconds.
+    Attributes:
+        counts: the number of latencies in each bucket; the last one is for all that are longer than 120 s.
+        total: the sum of all, in seconds.
     """
 
     __slots__ = ("counts", "total")
@@ -43,12 +45,12 @@ class Histogram:
         self.total = 0.0
 
     def observe(self, seconds: float) -> None:
-        """One latency."""
+        """Count one latency."""
         self.counts[bisect_left(BOUNDS, seconds)] += 1
         self.total += seconds
 
     def observe_all(self, latencies: Sequence[float]) -> None:
-        """Those of a batch. Most were sent together and end together, so in one bucket."""
+        """Count the latencies of a batch. Most pushes of a batch take the same time, so their bucket is looked up once."""
         if not latencies:
             return
         counts = self.counts
@@ -62,13 +64,13 @@ class Histogram:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """The number of latencies."""
         return sum(self.counts)
 
     def percentile(self, percent: float) -> float | None:
-        """The percentile: seconds within which `percent` of all ended; None without any.
+        """The percentile: seconds within which `percent` of all ended; None if there are no latencies.
 
-        It is within 4.4 % of the exact value from 0.1 ms to 120 s; what is shorter or longer counts as that.
+        It is within 4.4 % of the exact value from 0.1 ms to 120 s. Shorter and longer latencies count as 0.1 ms and 120 s.
         """
         counts = self.counts.copy()
         rank = max(math.ceil(sum(counts) * percent / 100), 1)
@@ -81,13 +83,19 @@ class Histogram:
         return None
 
     def cumulative(self) -> list[tuple[float, int]]:
-        """For each bound of `EXPORTED`, the count of durations up to it; infinity has the count of all."""
+        """The buckets for Prometheus and OpenTelemetry: for each bound in seconds, the number of latencies up to it. The last bound is
+        infinity."""
         return cumulate(self.counts)
 
     def merge(self, counts: Sequence[int], total: float) -> None:
-        """Add those of another histogram.
+        """Add the latencies of another histogram.
 
-        Raises `ValueError` if its buckets differ: it comes from another version.
+        Args:
+            counts: its `counts`.
+            total: its `total`, in seconds.
+
+        Raises:
+            ValueError: its buckets differ: it comes from another version.
         """
         if len(counts) != len(self.counts):
             raise ValueError("these latencies have other buckets")

@@ -407,9 +407,17 @@ class _Counts(dict[Any, float]):
 
 
 def merge(snapshots: Iterable[Snapshot]) -> Snapshot:
-    """One snapshot of several processes: each family's values as its `merged` has it.
+    """One snapshot of several processes. Counters and gauges are added. For time lag and breaker the largest value is taken, for the
+    expiry of credentials the earliest.
 
-    Raises `ValueError` when their latencies were counted in other buckets.
+    Args:
+        snapshots: of `Metrics.snapshot`, one per process.
+
+    Returns:
+        A snapshot.
+
+    Raises:
+        ValueError: latencies were counted in different buckets: the processes have different versions of pushcore.
     """
     tables: dict[str, dict[Labels, list[float]]] = {name: {} for name in FAMILIES}
     durations: dict[str, Histogram] = {}

@@ -54,10 +54,13 @@ _BLAMED: Final[Mapping[Verdict, Blame]] = {
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """A row of a table.
+    """What a provider's reason means: a row of the table of reasons.
 
-    `status`: the HTTP status that it comes with, 0 for any. `name`: the provider's word, empty in the rows of a status
-    alone. `verdict`: what became of the push. `advice`: one sentence about what to do.
+    Attributes:
+        status: the HTTP status that it comes with, 0 for any.
+        name: the provider's word; empty for a response that has only a status.
+        verdict: what became of the push.
+        advice: one sentence about what to do.
     """
 
     status: int
@@ -66,31 +69,31 @@ class Reason:
     advice: str
     _: KW_ONLY
     wait: float | None = None
-    """Seconds to wait at least before the first retry, where the provider names no time; None: do not retry."""
+    """Seconds to wait before the first retry if the provider states no time; None: do not retry."""
     setting: str | None = None
     """The setting of `RetryPolicy` that overrides `wait`."""
     asked_setting: str | None = None
-    """The setting that does where the provider names a time to wait; None: `setting` does."""
+    """The setting that overrides it if the provider states a time to wait; None: `setting`."""
     early: bool = False
     """The failure of one server or connection: one early retry over another connection may succeed."""
     blames: Blame | None = None
-    """What the reason blames; None: what its verdict does. Read `blame`."""
+    """What the reason blames; None: what its verdict blames. Read `blame`."""
     suspect: bool = False
-    """It blames a token or a push, and as often means a wrong environment, topic or project."""
+    """It blames a token or a push, but as often the cause is a wrong environment, topic or project."""
     if_all: str | None = None
-    """What to fix where most pushes are rejected so; None: `advice` says it."""
+    """What to fix if most pushes are rejected with this reason; None: `advice` says it."""
     about_topic: bool = False
-    """It speaks of the push's topic, so that a message should name that."""
+    """It is about the topic of the push, so a message should name the topic."""
     too_large: bool = False
-    """The push is larger than the provider takes."""
+    """The push is larger than the provider accepts."""
     scope: LimitScope | None = None
-    """Whose rate limit was exceeded; None: it is no rate limit."""
+    """What the exceeded rate limit applies to: "project", "topic" or "device"; None: it is no rate limit."""
     stored: str | None = None
-    """The word that is kept for it by journals and results, where another row has the same `name`; None: `name`."""
+    """The word that journals and results have for it if another row has the same `name`; None: `name`."""
 
     @property
     def unknown_token(self) -> bool:
-        """The server does not know the token, which another environment or project may."""
+        """Whether the server does not know the token; another environment or project may know it."""
         return self.suspect and self.blame == "token" and not self.about_topic
 
     @property

@@ -35,7 +35,12 @@ _METHODS: Final = (b"POST", b"GET", b"DELETE")
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A channel. `stores`: whether APNs keeps its newest message, for 8 hours at most, for devices that are offline."""
+    """A channel.
+
+    Attributes:
+        id: as Apple has assigned it.
+        stores: whether APNs keeps its newest message, for 8 hours at most, for devices that are offline.
+    """
 
     id: str
     stores: bool
@@ -98,6 +103,8 @@ class Channels:
         Raises:
             PushRejected: APNs did not create the channel; `result` says why.
             ClosedError: the client is not open.
+            EventLoopError: the client was opened on another event loop.
+            ValueError: `stores` is neither true nor false.
         """
         check_flag("stores", stores, ValueError)
         attributes = {"message-storage-policy": int(stores), "push-type": "LiveActivity"}
@@ -108,7 +115,13 @@ class Channels:
         return Channel(channel_id, stores)
 
     async def read(self, channel_id: str) -> Channel:
-        """The properties of a channel at APNs. Raises the errors of `create`."""
+        """The properties of a channel at APNs.
+
+        Raises:
+            PushRejected: APNs did not respond with them, or `channel_id` cannot be the id of a channel; `result` says why.
+            ClosedError: the client is not open.
+            EventLoopError: the client was opened on another event loop.
+        """
         result, body = await self._request(b"GET", self._path, channel_id=channel_id)
         policy = _object(body).get("message-storage-policy")
         if type(policy) is not int or policy not in (0, 1):
@@ -116,13 +129,25 @@ class Channels:
         return Channel(channel_id, policy == 1)
 
     async def delete(self, channel_id: str) -> None:
-        """Delete a channel permanently; messages that it stores may still be delivered. Raises the errors of `create`."""
+        """Delete a channel permanently. Messages that it stores may still be delivered.
+
+        Raises:
+            PushRejected: APNs did not delete the channel, or `channel_id` cannot be the id of a channel; `result` says why.
+            ClosedError: the client is not open.
+            EventLoopError: the client was opened on another event loop.
+        """
         result, body = await self._request(b"DELETE", self._path, channel_id=channel_id)
         if body:
             raise _unexpected(result, body)
 
     async def list(self) -> list[str]:
-        """The ids of all channels of the app in this environment. Raises the errors of `create`."""
+        """The ids of all channels of the app in this environment.
+
+        Raises:
+            PushRejected: APNs did not respond with a list; `result` says why.
+            ClosedError: the client is not open.
+            EventLoopError: the client was opened on another event loop.
+        """
         result, body = await self._request(b"GET", self._list_path)
         ids = _object(body).get("channels")
         if not isinstance(ids, list) or not all(isinstance(channel_id, str) for channel_id in ids):

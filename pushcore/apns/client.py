@@ -145,6 +145,7 @@ class ApnsClient(ProviderClient[Notification]):
 
         Raises:
             ClosedError: the client is not open.
+            EventLoopError: the client was opened on another event loop.
             TypeError: the object is not a `Broadcast`.
         """
         return await self._dispatcher.broadcast(push)

@@ -65,7 +65,12 @@ _GOOD, _SUSPECT, _REFUSED = 0, 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Trip:
-    """The cause that stops a campaign. `reason`: the provider's word, otherwise the verdict. `sentence`: the cause and what to fix."""
+    """The cause that stops a campaign.
+
+    Attributes:
+        reason: the provider's reason, or the verdict if there is none.
+        sentence: the cause and what to fix.
+    """
 
     reason: str
     sentence: str

@@ -376,7 +376,7 @@ class PushEngine(Generic[P_contra]):
                     ...
                     break
 
-        It has the arguments and errors of `send_many`; the errors are raised inside the block.
+        Everything else is as with `send_many`.
 
         Args:
             source: as in `send_many`.
@@ -384,6 +384,11 @@ class PushEngine(Generic[P_contra]):
 
         Returns:
             A context manager; its value is an async iterator of the results.
+
+        Raises:
+            ClosedError: the engine is not open.
+            ConfigurationError: `journal` is not a journal.
+            TypeError: the source is not iterable. All other errors of `send_many` are raised inside the block.
         """
         return contextlib.aclosing(self.send_many(source, journal=journal))
 

@@ -42,24 +42,28 @@ class RetryPolicy:
 
     Each wait is the first wait, multiplied by `growth` for each earlier retry, plus a random part; it is never shorter
     than a Retry-After. THROTTLED, UNAVAILABLE and UNSENT are retried, because this cannot deliver a push twice;
-    UNKNOWN is retried only if `unknown` says so. The first wait is one of these settings: the reason's row says which
-    (`pushcore.reasons.Reason`). Raises `ConfigurationError` for settings that cannot work.
+    UNKNOWN is retried only if `unknown` says so. The first wait is one of these settings: `Reason.setting` says which.
+
+    Raises:
+        ConfigurationError: a setting is out of bounds or of a wrong type.
     """
 
     unknown: Literal["report", "resend"] = "report"
-    """A push that was written and got no response: "report" it UNKNOWN, so that no device gets it twice, or "resend" it, so
-    that every device gets it."""
+    """What to do with a push that was written and got no response: "report" it as UNKNOWN, so that no device gets it twice, or
+    "resend" it, so that every device gets it."""
     max_attempts: int = 10
-    """How often one push is sent, the first time included; 1 repeats nothing. With the defaults `max_age` ends it."""
+    """How often one push is sent, including the first time; 1 means no retry. With the default settings, `max_age` is reached
+    first."""
     max_age: float = 3600.0
-    """From the first time that it was sent until the last: after 60 minutes give up (Google, "at scale"). Waiting for
-    credit or a closed gate counts as well: see `too_old`."""
+    """The longest time between the first and the last attempt: give up after 60 minutes (Google, "at scale"). All waiting counts:
+    see `too_old`."""
     max_delay: float = 3600.0
-    """Longest wait for one repeat. A Retry-After beyond it reports the push."""
+    """The longest wait before one retry. If a Retry-After is longer, the result is reported and the push is not retried."""
     growth: float = 2.0
-    """What each wait is longer than the one before: exponential back-off (Apple and Google)."""
+    """The factor from one wait to the next: exponential backoff (Apple and Google)."""
     jitter: float = 0.5
-    """Random part, as a share of the wait, on top of it: what failed together does not come back together (Google)."""
+    """The largest random part that is added to a wait, as a fraction of it: pushes that failed together are not retried together
+    (Google)."""
     apns_device_wait: float = 30.0
     """After APNs' 429 TooManyRequests, for this device alone: "with delay" (Apple); the number is our choice."""
     apns_token_wait: float = 1200.0
@@ -69,21 +73,21 @@ class RetryPolicy:
     apns_unavailable_wait: float = 60.0
     """After APNs' 503 ServiceUnavailable or Shutdown: "later" (Apple); the number is our choice."""
     apns_early_wait: float | None = 5.0
-    """Before the one early repeat after an APNs 500, a Shutdown or an IdleTimeout, on another connection: our choice,
-    as is common. None leaves it out."""
+    """Before the one early retry over another connection, after APNs' 500, Shutdown or IdleTimeout: our choice, as is common. None:
+    no early retry."""
     fcm_wait: float = 10.0
-    """After FCM's 500 and 503, and whatever Retry-After says: at least 10 seconds (Google, "at scale")."""
+    """After FCM's 500 and 503: at least 10 seconds, also if a Retry-After is shorter (Google, "at scale")."""
     fcm_quota_wait: float = 60.0
     """After FCM's 429 without Retry-After: at least 60 seconds (Google)."""
     transport_wait: float = 10.0
-    """After UNSENT, when the transport's own attempts are over or it had no connection, and UNKNOWN: our choice, and
-    Google's minimum."""
+    """After UNSENT (there was no connection, or the transport's own attempts have failed) and after UNKNOWN: our choice, and Google's
+    minimum."""
     max_delayed: int = 50_000
-    """Pushes that wait for their repeat, per provider, before the source is read no further: some 50 MB."""
+    """The number of pushes to a provider that wait for a retry, from which on the source is not read: about 50 MB."""
     budget_share: float = 0.2
-    """Repeats that each first attempt allows, see `RetryBudget`."""
+    """How many retries each first attempt allows: an outage cannot multiply the load."""
     budget_rate: float = 10.0
-    """Repeats a second that are allowed in any case, see `RetryBudget`."""
+    """Retries per second that are allowed in any case."""
 
     def __post_init__(self) -> None:
         check_choice("unknown", self.unknown, ("report", "resend"))
@@ -100,7 +104,7 @@ class RetryPolicy:
                 raise ConfigurationError(f"{setting.name} must be {words}, not {shown(value)}")
 
     def delay(self, result: Result, attempt: int, rng: Random, age: float = 0.0) -> float | None:
-        """Seconds until this push may be sent again; None if its result is reported as it is.
+        """The wait before this push is sent again.
 
         Args:
             result: of the last attempt.
@@ -134,7 +138,7 @@ class RetryPolicy:
         return wait if age + wait <= self.max_age else None
 
     def too_old(self, age: float) -> bool:
-        """Whether a retry that is due `age` seconds after the first attempt is too late: its result is reported as it is."""
+        """Whether a retry that is due `age` seconds after the first attempt is too late; then the last result is reported."""
         return age > self.max_age
 
     def _first_wait(self, result: Result) -> float | None:
@@ -277,7 +281,7 @@ class RetryBudget:
         self._credit = min(self._credit + unused, self._most)
 
     def wait(self, now: float) -> float:
-        """Seconds until one repeat may leave; 0 when it may now."""
+        """Seconds until one retry may be sent; 0 if it may be sent now."""
         self._accrue(now)
         missing = 1.0 - self._credit
         # The microsecond makes up for what adding to a large `now` rounds off.

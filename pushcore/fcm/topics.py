@@ -64,9 +64,16 @@ _TOO_LONG: Final = (
 
 @dataclass(frozen=True, slots=True)
 class TopicChange:
-    """One change: `token`, a registration token or installation id, is subscribed to `topic` or unsubscribed."""
+    """One change of a subscription.
+
+    Attributes:
+        token: the registration token or installation id.
+        topic: the topic's name.
+        subscribe: true to subscribe, false to unsubscribe.
+    """
 
     identifiers: ClassVar[tuple[str, ...]] = ("token", "topic")
+    """The fields that `Result.to_dict` has."""
 
     token: str
     topic: str

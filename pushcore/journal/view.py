@@ -21,12 +21,21 @@ from .store import JournalStore
 class Status:
     """The status of a campaign. Times are UNIX seconds.
 
-    `rows`: the number of rows to send, None while it is not known. `started`: rows that may have been sent.
-    `done`: rows with an outcome; `verdicts` and `tally` (by platform, verdict and reason) count them. `repeats`: how
-    often a row was sent again after a kill. `runs`: all, and `cut_short` those before the last that did not write down
-    how they ended. `updated`: the last sign of life. `ended`: the end of the last run; None while it runs, and when it
-    was cut short: killed, or by a disk too full even for that. `problem`: why it ended early, if it said. `run_began`: the
-    last run, and `run_done`: how many rows had an outcome then.
+    Attributes:
+        campaign_id: the campaign's id.
+        rows: the number of rows to send, None while it is not known.
+        started: rows that may have been sent.
+        done: rows with an outcome.
+        tally: the number of these rows by platform, verdict and reason.
+        repeats: how often a row was sent again after a kill.
+        cut_short: how many runs before the last one ended without recording it.
+        runs: the number of all runs.
+        began: the start of the first run.
+        updated: the last time that the journal was written.
+        ended: the end of the last run. None while it runs, and if it could not record its end (a kill, a full disk).
+        problem: why the last run ended early; None if it did not, or could not record it.
+        run_began: the start of the last run.
+        run_done: rows that had an outcome when the last run began.
     """
 
     campaign_id: str
@@ -61,12 +70,17 @@ class Status:
 class JournalView:
     """A journal that is only read, also while another process writes it.
 
-    The file is closed by `close`, at the end of a `with` block, or when the view is no longer used.
-
-    Its methods raise `JournalError` where the file is damaged.
+    The file is closed by `close`, at the end of a `with` block, or when the view is no longer used. Properties also raise
+    `JournalError` if the file is damaged.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Open it.
+
+        Raises:
+            JournalError: there is no such file, or it is damaged or of another version.
+            ConfigurationError: `path` is not a path.
+        """
         self._store = JournalStore.read(checked_path(path, "the path of the journal"))
         try:
             self.campaign = self._store.campaign()
@@ -95,7 +109,11 @@ class JournalView:
         return self.campaign.options
 
     def status(self) -> Status:
-        """The status now."""
+        """The status now.
+
+        Raises:
+            JournalError: the file is damaged.
+        """
         campaign, runs = self._store.campaign(), self._store.runs()
         first, last = runs[0], runs[-1]
         started = max(run.upto for run in runs)
@@ -118,15 +136,24 @@ class JournalView:
 
     @property
     def running(self) -> bool:
-        """Whether a process is sending with it now. Between two commits it may seem not to, for an instant."""
+        """Whether a process sends with it now. Between two commits this can be False for a moment."""
         return self._store.has_writer()
 
     def results(self, verdict: Verdict | None = None) -> Iterator[Outcome]:
-        """The outcomes that there are, or those with this verdict, in the order of their rows. Memory does not grow."""
+        """The outcomes so far, or those with this verdict, in the order of their rows. It reads them piece by piece, so memory does
+        not grow.
+
+        Raises:
+            JournalError: the file is damaged.
+        """
         return chain.from_iterable(map(singly, self.batches(verdict)))
 
     def batches(self, verdict: Verdict | None = None) -> Iterator[UniformOutcomes | list[Outcome]]:
-        """The same, many at a time: for callers with a faster path for equal outcomes."""
+        """As `results`, many at a time: for callers with a faster path for equal outcomes.
+
+        Raises:
+            JournalError: the file is damaged.
+        """
         prefix, block = id_prefix(self.campaign.id), 0
         while (stored := self._store.parts_from(block)) is not None:
             block, parts = stored

@@ -31,7 +31,15 @@ NEEDED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Localized:
-    """A text that the device looks up: in `title` and `body` of a Live Activity's alert."""
+    """A text that the device looks up: in `title` and `body` of a Live Activity's alert.
+
+    Attributes:
+        key: of the text in the app's files of translations.
+        args: texts for its placeholders.
+
+    Raises:
+        ValueError: a field is of a wrong type.
+    """
 
     key: str
     args: Sequence[str] = ()
@@ -50,6 +58,9 @@ class Alert:
     """The object `alert`. Each field is the key of the same name, with "-" instead of "_"; None leaves it out.
 
     `sound` belongs here in Live Activities only. The last four fields are for older systems.
+
+    Raises:
+        ValueError: a field is of a wrong type, or has arguments without a key.
     """
 
     title: str | Localized | None = None

@@ -61,6 +61,7 @@ class TokenKind(enum.Enum):
     """The service that has issued a token."""
 
     APNS = "apns"
+    """A device token: `Notification.token`."""
     FCM = "fcm"
     """A registration token: `Message.token`."""
     FID = "fid"
@@ -68,13 +69,17 @@ class TokenKind(enum.Enum):
     EXPO = "expo"
     """Expo's: only Expo's service can send to it."""
     UNKNOWN = "unknown"
+    """None of these forms, or not a token."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceToken:
-    """A recognised token. `token`: without the white space around it; empty if the source has no text.
+    """A recognised token.
 
-    `reason`: why it cannot be used, as a sentence; empty for APNs, FCM and FID.
+    Attributes:
+        kind: the service that has issued it.
+        token: the text without the white space around it; empty if the source has no text.
+        reason: why it cannot be used, as a sentence; empty for APNs, FCM and FID.
     """
 
     kind: TokenKind

@@ -20,9 +20,12 @@ _NO_TLS: Final = "certificates need TLS; expected a URL such as rediss://HOST:PO
 class Access:
     """Credentials for a queue: secrets, and paths of PEM files for TLS.
 
-    `password`: the password of the user in the URL, or of the server if the URL has no user. `sentinel_password`: the password
-    of Redis Sentinel. `ca_file`: the only certificate authorities to trust. `cert_file`, `key_file`: the client certificate
-    and its key.
+    Attributes:
+        password: of the user in the URL, or of the server if the URL has no user.
+        sentinel_password: the password of Redis Sentinel.
+        ca_file: the only certificate authorities to trust.
+        cert_file: the client certificate.
+        key_file: the key of the client certificate.
     """
 
     password: str | None = None
@@ -51,7 +54,11 @@ class Access:
             _check_pem(path, name, f"the queue's {name} ")
 
     def tls(self, wanted: bool) -> dict[str, Any]:
-        """redis-py's options for a connection with or without TLS. Raises `ConfigurationError`."""
+        """redis-py's options for a connection with or without TLS.
+
+        Raises:
+            ConfigurationError: there are certificates, and `wanted` is false.
+        """
         named = zip(_FILES, self.files, strict=True)
         given = {name: path for name, path in named if path is not None}
         if given and not wanted:

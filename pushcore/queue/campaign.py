@@ -28,6 +28,7 @@ class CampaignState(enum.Enum):
     """The state of a campaign that workers must obey."""
 
     RUNNING = "running"
+    """Send."""
     PAUSED = "paused"
     """Send nothing more and wait; leased chunks stay leased."""
     CANCELLED = "cancelled"
@@ -40,9 +41,16 @@ class CampaignState(enum.Enum):
 class CampaignInfo:
     """The description of a campaign for its workers.
 
-    `fingerprint`: of its source and options; it distinguishes two campaigns of one name. `needs`: the credentials that a
-    worker must have, such as {"apns": {"topic": "com.example.app", "team": "TEAM123456"}}, without secrets. `options`: JSON
-    values without secrets, for the function that makes the pushes.
+    Attributes:
+        name: 1 to 64 letters, digits, hyphens and underscores.
+        fingerprint: of its source and options; it distinguishes two campaigns of one name.
+        chunk_rows: rows of a chunk, 1 to 10 000; only the last chunk may have fewer.
+        needs: the credentials that a worker must have, such as {"apns": {"topic": "com.example.app", "team": "TEAM123456"}},
+            without secrets.
+        options: JSON values without secrets, for the function that makes the pushes.
+
+    Raises:
+        ConfigurationError: a field is out of bounds or of a wrong type.
     """
 
     name: str

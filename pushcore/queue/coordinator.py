@@ -45,8 +45,13 @@ SPAN: Final = 60.0
 class CampaignStatus:
     """The progress of a campaign.
 
-    `rate`: outcomes per second over the last minute, or since the beginning. `left`: seconds to the end at that rate, None if
-    it is unknown. `trip`: why the breaker stopped the campaign, None if it did not.
+    Attributes:
+        name: of the campaign.
+        ledger: what the ledger has recorded.
+        queue: what is on the queue.
+        trip: why the breaker stopped the campaign, None if it did not.
+        rate: outcomes per second over the last minute, or since the beginning.
+        left: seconds to the end at that rate, None if it is unknown.
     """
 
     name: str
@@ -82,6 +87,8 @@ class Coordinator:
         Raises:
             CampaignConflict: the queue has another campaign of this name, or the same one with another ledger.
             QueueError: the queue did not take all chunks; call it again.
+            JournalError: the ledger could not be written, or a chunk is not the next one of the campaign.
+            ConfigurationError: `chunks` is not an iterable of chunks.
         """
         valid = isinstance(chunks, Iterable) and not isinstance(chunks, str | bytes | Mapping)
         check(valid, "chunks", "an iterable of chunks; inline_chunks makes them of rows", chunks)
@@ -106,7 +113,12 @@ class Coordinator:
         return self.ledger.known
 
     async def collect(self, wait: float = 0.0) -> int:
-        """Record all available results in the ledger; returns their number. Waits up to `wait` seconds for the first one."""
+        """Record all available results in the ledger; returns their number. Waits up to `wait` seconds for the first one.
+
+        Raises:
+            QueueError: the queue cannot be read; call it again. Recorded results count once.
+            JournalError: the ledger could not be written.
+        """
         check_number("wait", wait, above=-math.inf)
         count = 0
         while delivered := await self.queue.results(PAGE, wait if not count else 0.0):
@@ -126,6 +138,11 @@ class Coordinator:
         """Put back every chunk that has no result and is not on the queue; returns their number.
 
         If the queue has lost the result of a chunk, its pushes are sent again. No push is lost.
+
+        Raises:
+            CampaignConflict: the queue has another campaign of this name.
+            QueueError: the queue did not take all chunks; call it again.
+            JournalError: the ledger could not be written.
         """
         async with self._turn:
             await announce(self.queue, self.ledger.info)
@@ -146,7 +163,12 @@ class Coordinator:
         """Collect until every row has an outcome; reconcile at the start and whenever the queue is empty.
 
         If the campaign is cancelled or stopped by its breaker, it returns as soon as no chunk is leased, or no result has
-        arrived for the queue's `idle` seconds. During an outage of the queue it waits.
+        arrived for the queue's `idle` seconds. While the queue is unreachable, full or read-only, it waits.
+
+        Raises:
+            CampaignConflict: the queue has another campaign of this name.
+            QueueError: the queue rejects the credentials, or its description of the campaign is damaged.
+            JournalError: the ledger could not be written.
         """
         start = True
         heard = time.monotonic()
@@ -185,16 +207,31 @@ class Coordinator:
     # --- orders -------------------------------------------------------------------------------------------------------
 
     async def pause(self) -> None:
-        """Make workers send nothing more and wait, usually within two seconds. Requests in flight still get their responses."""
+        """Make workers send nothing more and wait, usually within two seconds. Requests in flight still get their responses.
+
+        Raises:
+            QueueError: the queue could not be written; the ledger has the new state, and `reconcile` writes it.
+            JournalError: the ledger could not be written.
+        """
         await self._order(CampaignState.PAUSED)
 
     async def resume(self) -> None:
-        """Continue after a pause, a cancellation, or a stop by the breaker."""
+        """Continue after a pause, a cancellation, or a stop by the breaker.
+
+        Raises:
+            QueueError: the queue could not be written; call it again.
+            JournalError: the ledger could not be written.
+        """
         await overwrite(self.queue, TRIP, b"")
         await self._order(CampaignState.RUNNING)
 
     async def cancel(self) -> None:
-        """Make workers send nothing more, release unsent rows, and end."""
+        """Make workers send nothing more, release unsent rows, and end.
+
+        Raises:
+            QueueError: the queue could not be written; the ledger has the new state, and `reconcile` writes it.
+            JournalError: the ledger could not be written.
+        """
         await self._order(CampaignState.CANCELLED)
 
     async def _order(self, state: CampaignState) -> None:
@@ -209,6 +246,10 @@ class Coordinator:
 
         Returns:
             The last heartbeats of the workers that obey, and of those that do not, or have sent none since the change.
+
+        Raises:
+            QueueError: the queue cannot be read.
+            JournalError: the ledger cannot be read.
         """
         deadline = time.monotonic() + seconds
         ordered = time.time()
@@ -233,13 +274,22 @@ class Coordinator:
         )
 
     async def workers(self) -> list[WorkerHeartbeat]:
-        """The last heartbeat of each worker."""
+        """The last heartbeat of each worker.
+
+        Raises:
+            QueueError: the queue cannot be read.
+        """
         return await read_heartbeats(self.queue)
 
     # --- status -------------------------------------------------------------------------------------------------------
 
     async def status(self) -> CampaignStatus:
-        """The status of the campaign."""
+        """The status of the campaign.
+
+        Raises:
+            QueueError: the queue cannot be read.
+            JournalError: the ledger cannot be read.
+        """
         ledger = self.ledger.status()
         self._sample(ledger.done)
         now, done = time.time(), ledger.done

@@ -29,8 +29,14 @@ ALIVE: Final = 10.0
 class WorkerHeartbeat:
     """A worker's last heartbeat.
 
-    `place`: its number in the list. `state`: a value of `CampaignState`, "draining" or `GONE`. `at`: UNIX seconds of its clock.
-    `rows`: finished rows. `held`: leased chunks. `busy`: requests in flight.
+    Attributes:
+        name: of the worker.
+        place: its number in the list of workers.
+        state: a value of `CampaignState`, "draining", or "gone" after the worker has ended.
+        at: UNIX seconds of its clock.
+        rows: finished rows.
+        held: leased chunks.
+        busy: requests in flight.
     """
 
     name: str
@@ -42,7 +48,11 @@ class WorkerHeartbeat:
     busy: int
 
     async def write(self, store: Store) -> None:
-        """Write it to the store. Raises `QueueError`."""
+        """Write it to the store.
+
+        Raises:
+            QueueError: the store cannot be written.
+        """
         await overwrite(store, f"{WORKER}{self.place}", orjson.dumps(asdict(self)))
 
     def alive(self, now: float) -> bool:

@@ -69,8 +69,13 @@ class Leases:
 class WorkerReport:
     """The report of a worker.
 
-    `lost`: leases that expired while it had them. `aside`: chunks that could not be sent. `released`: chunks that it released
-    completely or in part. `trip`: the breaker's verdict, if that ended the worker.
+    Attributes:
+        chunks: chunks that it finished.
+        rows: rows whose outcomes it delivered.
+        lost: leases that expired while it had them.
+        aside: chunks that could not be sent.
+        released: chunks that it released completely or in part.
+        trip: the breaker's verdict, if that ended the worker; otherwise None.
     """
 
     chunks: int

@@ -40,8 +40,11 @@ def campaign_name(name: str) -> str:
 class Lease:
     """A chunk that a worker has leased, until it is done, released, or the lease expires.
 
-    `data`: the bytes of the chunk, which may be damaged. `attempt`: 1 for the first lease of the chunk. `handle`: for the
-    adapter. `nonce`: differs between the results of two leases of one chunk; all copies of one result have the same.
+    Attributes:
+        data: the bytes of the chunk, which may be damaged.
+        attempt: 1 for the first lease of the chunk.
+        handle: for the adapter.
+        nonce: differs between the results of two leases of one chunk; all copies of one result have the same.
     """
 
     data: bytes
@@ -54,8 +57,11 @@ class Lease:
 class QueueStats:
     """The fill level of a queue.
 
-    `depth`: waiting chunks. `leased`: leased chunks. `results`: results that are not collected. `oldest`: seconds since the
-    oldest chunk on the queue was put, 0 if there is none.
+    Attributes:
+        depth: waiting chunks.
+        leased: leased chunks.
+        results: results that are not collected.
+        oldest: seconds since the oldest chunk on the queue was put, 0 if there is none.
     """
 
     depth: int
@@ -65,14 +71,24 @@ class QueueStats:
 
 
 class DeliveredResult(NamedTuple):
-    """A result from the queue. `handle`: for the adapter."""
+    """A result from the queue.
+
+    Attributes:
+        data: the bytes that `done` or `report` got.
+        handle: for the adapter.
+    """
 
     data: bytes
     handle: Any
 
 
 class StoredValue(NamedTuple):
-    """A value of the store. `revision`: 0 if there is no value; it differs after each change."""
+    """A value of the store.
+
+    Attributes:
+        value: empty if there is none.
+        revision: 0 if there is no value; it differs after each change.
+    """
 
     value: bytes
     revision: int
@@ -91,9 +107,17 @@ class WorkQueue(Protocol):
     async def put(self, chunks: Sequence[Chunk], epoch: int = 0) -> int:
         """Add chunks, in the order of their numbers. A chunk that has been put in this epoch is not added again.
 
-        Returns the number of added chunks. `epoch`: 0 at first; `reconcile` uses a higher one each time. Calls with the same
-        epoch may overlap, and an interrupted call can be repeated. Raises `ChunkError` for a chunk that is larger than the
-        queue accepts.
+        Calls with the same epoch may overlap, and an interrupted call can be repeated.
+
+        Args:
+            chunks: of the campaign.
+            epoch: 0 at first; `reconcile` uses a higher one each time.
+
+        Returns:
+            The number of added chunks.
+
+        Raises:
+            ChunkError: a chunk is larger than the queue accepts.
         """
 
     async def epoch(self) -> int:
@@ -102,20 +126,38 @@ class WorkQueue(Protocol):
     async def lease(self, n: int, wait: float) -> list[Lease]:
         """Lease at most `n` chunks that are not leased, or with a lease that has expired.
 
-        Waits up to `wait` seconds for the first one, and does not wait for more. Returns an empty list if there is none.
+        Args:
+            n: how many, at most.
+            wait: seconds to wait for the first one; it does not wait for more.
+
+        Returns:
+            The leases; an empty list if there is no such chunk.
         """
 
     async def extend(self, leases: Sequence[Lease]) -> list[Lease]:
-        """Restart the time of leases. Returns the leases that another worker has by now, as far as the queue reports it."""
+        """Restart the time of leases.
+
+        Returns:
+            The leases that another worker has by now, as far as the queue reports it.
+        """
 
     async def done(self, lease: Lease, result: bytes) -> None:
         """Store the result and remove the chunk. If anything is killed in between, at least one of the two is stored.
 
         It is also called after the lease was lost. Then there are two results, and the ledger uses the first.
+
+        Args:
+            lease: of the chunk.
+            result: bytes, for `results`.
         """
 
     async def release(self, lease: Lease, delay: float = 0.0) -> None:
-        """Release the chunk; it can be leased again after `delay` seconds (at most `idle`)."""
+        """Release the chunk.
+
+        Args:
+            lease: of the chunk.
+            delay: seconds until it can be leased again, at most `idle`.
+        """
 
     async def stats(self) -> QueueStats:
         """The fill level; all figures are from about the same moment."""
@@ -125,13 +167,25 @@ class Outbox(Protocol):
     """The queue of results between workers and the ledger."""
 
     async def report(self, result: bytes, nonce: str) -> None:
-        """Store a result of a chunk that is not done yet. Two results with the same `nonce` may be stored as one."""
+        """Store a result of a chunk that is not done yet.
+
+        Args:
+            result: bytes, for `results`.
+            nonce: two results with the same one may be stored as one.
+        """
 
     async def results(self, n: int, wait: float) -> list[DeliveredResult]:
-        """At most `n` results that were not collected, the oldest first; waits up to `wait` seconds for the first one.
+        """Results that were not collected, the oldest first.
 
         Only one reader at a time. Results that are not `collected` are returned again, at the latest after `idle` seconds or
         by a new connection.
+
+        Args:
+            n: how many, at most.
+            wait: seconds to wait for the first one.
+
+        Returns:
+            The results.
         """
 
     async def collected(self, results: Sequence[DeliveredResult]) -> None:
@@ -145,14 +199,24 @@ class Store(Protocol):
     """A few small values shared by all workers and the coordinator: the campaign's state, the rate, the breaker's verdict."""
 
     async def read(self, name: str) -> StoredValue:
-        """The value with this name; `NOTHING` if there is none."""
+        """The value with this name; an empty one of revision 0 if there is none."""
 
     async def write(self, name: str, value: bytes, revision: int) -> bool:
-        """Set a value if its revision is still `revision`; 0: if there is no value. False if another writer was first."""
+        """Set a value if its revision is still `revision`.
+
+        Args:
+            name: of the value.
+            value: the new one.
+            revision: of the value that was read; 0 if there was none.
+
+        Returns:
+            False if another writer was first.
+        """
 
 
 class Broker(WorkQueue, Outbox, Store, Protocol):
-    """An adapter: the queue of one campaign."""
+    """An adapter: the queue of one campaign. Every method may raise `QueueUnavailable`, `QueueFull`, `QueueReadOnly` or `QueueRefused`,
+    and may be called again after that."""
 
     @property
     def campaign(self) -> str:

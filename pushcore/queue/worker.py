@@ -146,6 +146,8 @@ class Worker:
         Raises:
             CampaignConflict: this worker cannot send for the campaign.
             QueueError: the queue rejects this worker, or stayed unreachable until the end of a drain.
+            ClosedError: the engine is not open, or was closed before the worker was drained.
+            TypeError: the function `pushes` made something that no client of the engine sends.
         """
         tasks: list[asyncio.Task[None]] = []
         trip: Trip | None = None

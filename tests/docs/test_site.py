@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -142,6 +143,36 @@ def asked(browser: Chrome) -> set[str]:
 def test_the_site_is_whole(site: Path) -> None:
     assert (site / "index.html").exists()
     assert len(list(site.rglob("*.html"))) > 25
+
+
+def members(cls: type) -> set[str]:
+    """The public names of a class: its own, or those of a base in pushcore."""
+    return {name for name in {*vars(cls), *vars(cls).get("__annotations__", ())} if not name.startswith("_")}
+
+
+def test_every_member_of_a_public_class_is_in_the_reference_and_no_private_one(site: Path) -> None:
+    pages = [page.read_text() for page in (site / "reference").glob("*.html")]
+    anchors = {anchor for page in pages for anchor in re.findall(r'id="(pushcore\.[\w.]+)"', page)}
+    assert [anchor for anchor in anchors if re.search(r"\._[a-z]", anchor)] == []
+    public = {value: name for name in pushcore.__all__ if isinstance(value := getattr(pushcore, name), type)}
+    missing = []
+    for cls, public_name in public.items():
+        bases = [base for base in cls.__mro__ if base.__module__.startswith("pushcore.")]
+        text = " ".join(f"{base.__doc__} {vars(base).get('__init__', base).__doc__}" for base in bases)
+        shown = {*parameters(cls), *re.findall(r"\w+", text)}
+        for name in set().union(*map(members, bases)) - shown:
+            if not any(f"pushcore.{public.get(base, public_name)}.{name}" in anchors for base in bases):
+                missing.append(f"{public_name}.{name}")
+    assert missing == []
+    assert {"pushcore.Broker.lease", "pushcore.CampaignState.RUNNING", "pushcore.Result.ok"} <= anchors
+
+
+def parameters(cls: type) -> set[str]:
+    """What stands in the signature of a class: the fields of a dataclass, for example."""
+    try:
+        return set(inspect.signature(cls).parameters)
+    except ValueError:  # an enumeration
+        return set()
 
 
 @needs_browser

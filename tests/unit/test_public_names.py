@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,6 +58,71 @@ def test_every_exception_is_public() -> None:
 
 def test_no_name_is_there_twice() -> None:
     assert sorted(pushcore.__all__) == sorted(set(pushcore.__all__))
+
+
+INTERNAL = {
+    "Store",  # a part of `Broker`, which is shown with its methods
+    *("CampaignJournal", "NumberedPush", "PushClient", "Shared"),  # protocols that public classes meet
+    *("NatsQueue", "RedisQueue"),  # brokers: `open_queue` makes them
+    *(
+        "CampaignRecord",
+        "Database",
+        "Dispatcher",
+        "JournalStore",
+        "RunRecord",
+        "UnfinishedRows",
+    ),  # constructors that no caller uses
+    *(
+        "AccessToken",
+        "FleetLimiter",
+        "Peers",
+        "ProviderToken",
+        "RateLimiter",
+        "WatchedPool",
+    ),  # between a client and the engine
+    *(
+        "Audience",
+        "ChunkResult",
+        "Duplicates",
+        "RowDefaults",
+        "Rows",
+        "Shard",
+        "TokenSample",
+        "UniformOutcomes",
+    ),  # for the commands
+    "TemplateOptions",  # the keyword arguments of `Template`
+}
+"""Classes of pushcore in the annotations of public names that a user neither makes nor gets."""
+
+
+def member_types(cls: type) -> Iterator[str]:
+    """What the public members of a class take and return, and its fields are."""
+    for base in cls.__mro__:
+        if base.__module__.startswith("pushcore."):
+            yield from (
+                str(kind) for name, kind in vars(base).get("__annotations__", {}).items() if name[0] != "_"
+            )
+            for name, member in list(vars(base).items()):
+                function = getattr(member, "__func__", None) or getattr(member, "fget", None) or member
+                if inspect.isfunction(function) and (name[0] != "_" or name == "__init__"):
+                    yield from map(str, function.__annotations__.values())
+
+
+def test_what_a_public_name_takes_or_returns_is_public_too() -> None:
+    classes = {
+        node.name
+        for path in (ROOT / "pushcore").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    }
+    used: set[str] = set()
+    for value in (getattr(pushcore, name) for name in pushcore.__all__):
+        if inspect.isfunction(value):
+            used.update(*(re.findall(r"\w+", str(kind)) for kind in value.__annotations__.values()))
+        elif isinstance(value, type):
+            used.update(*(re.findall(r"\w+", text) for text in member_types(value)))
+    assert {"Result", "LedgerStatus", "Lease"} <= used
+    assert (used & classes) - set(pushcore.__all__) == INTERNAL
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
