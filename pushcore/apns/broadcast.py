@@ -19,16 +19,8 @@ from ..http2.headers import Field, HeaderTemplate
 from ..models.apns import LARGE_LIMIT, PUSH_TYPES, Broadcast
 from ..models.aps import Aps
 from ..results import Result, Verdict
-from .request import (
-    TOPIC,
-    ApnsRequestBuilder,
-    InvalidPush,
-    body_of,
-    check_moments,
-    expiration_of,
-    rejection,
-    uuid_of,
-)
+from .request import ApnsRequestBuilder
+from .values import TOPIC, InvalidPush, body_of, check_moments, expiration_of, rejection, uuid_of
 
 PRIORITIES: Final = (1, 5, 10)
 _CHANNEL_ID: Final = re.compile(r"[A-Za-z0-9+/=_-]{1,512}", re.ASCII)  # base64 of any length, as Apple says

@@ -21,7 +21,7 @@ from ..results import Result, Verdict
 from .broadcast import bundle_id_of, channel_field
 from .client import ApnsClient
 from .reasons import CHANNEL_TABLE
-from .request import InvalidPush
+from .values import InvalidPush
 
 SERVERS: Final = {
     "production": Origin("api-manage-broadcast.push.apple.com", 2196),

@@ -21,29 +21,33 @@ from ..arguments import check, kind, shown
 from ..http2.exchange import NO_FIELDS, Exchange, Sink
 from ..http2.headers import Field, HeaderTemplate
 from ..models.apns import ENVIRONMENTS, PUSH_TYPES, Notification, PushType
-from ..models.apns_check import INVISIBLE, idle_parts, mistyped_parts, moments_problem
+from ..models.apns_check import INVISIBLE, idle_parts, mistyped_parts
 from ..models.aps import Aps
 from ..models.json_values import json_problem
-from ..models.times import expiration_problem, lifetime_seconds, unix_seconds
-from ..models.tokens import unlike_apns
 from ..models.warned import warn_once
 from ..requests import END
 from ..results import Result, Verdict
+from .values import (
+    BRACE,
+    TOPIC,
+    UUID,
+    InvalidPush,
+    body_of,
+    check_moments,
+    content_of,
+    expiration_of,
+    rejection,
+    uuid_of,
+)
 
 MAX_TOKEN: Final = 512
 """Characters of a device token. Apple says to assume no length; this bounds what goes into a header."""
 MAX_COLLAPSE_ID: Final = 64  # bytes
 MAX_KINDS: Final = 4096  # combinations of topic, push type and priority that are kept ready
 
-TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,255}", re.ASCII)
-_QUAD: Final = "-[0-9a-f]{4}"  # written out three times below: a repeated group would take twice as long
-UUID: Final = re.compile(f"[0-9a-f]{{8}}{_QUAD}{_QUAD}{_QUAD}-[0-9a-f]{{12}}", re.ASCII)
 _PATH: Final = b"/3/device/"
 _SUFFIXES: Final = frozenset(push_type.suffix for push_type in PUSH_TYPES.values())
-_BRACE: Final = 0x7B
 _CLOSING_BRACE: Final = 0x7D
-_BOM: Final = b"\xef\xbb\xbf"
-_WHITE_SPACE: Final = b" \t\r\n"  # of JSON (RFC 8259, section 2)
 _ABSENT: Final = object()
 _TEXT: Final = (str, type(None))
 _FIELDS: Final[tuple[tuple[str, Any, str, str | None], ...]] = (
@@ -77,14 +81,6 @@ NO_KIND: Final[tuple[Any, Any, Any, Any, HeaderTemplate, int]] = (
 
 _dumps = orjson.dumps
 _unhexlify = binascii.unhexlify
-
-
-class InvalidPush(Exception):
-    """Carries the result of a push that cannot be sent."""
-
-    def __init__(self, reason: str | None, detail: str, verdict: Verdict = Verdict.INVALID) -> None:
-        super().__init__(detail)
-        self.reason, self.detail, self.verdict = reason, detail, verdict
 
 
 class WrongEnvironment(InvalidPush):
@@ -165,14 +161,14 @@ class ApnsRequestBuilder:
                     payload_class is bytes
                     and trusted
                     and payload
-                    and payload[0] == _BRACE
+                    and payload[0] == BRACE
                     and payload[-1] == _CLOSING_BRACE
                 ):
                     body = payload
                 else:
                     body = body_of(payload, push_type)
                     if payload_class is bytes:
-                        _parse(body)
+                        content_of(body)
                         trusted = True
                         if body is payload:
                             parsed = self._parsed = payload
@@ -337,33 +333,6 @@ class ApnsRequestBuilder:
         return topic if topic.endswith(push_type.suffix) else topic + push_type.suffix
 
 
-def rejection(push: Any, error: Exception, fields: Iterable[tuple[str, Any, str, str | None]]) -> Result:
-    """The result of a push that cannot be sent for this reason; `fields` as in `_FIELDS`."""
-    if not isinstance(error, InvalidPush):
-        error = _invalid_field(push, error, fields)
-    return Result(push, error.verdict, reason=error.reason, detail=error.detail, attempts=0)
-
-
-def _invalid_field(
-    push: Any, error: Exception, fields: Iterable[tuple[str, Any, str, str | None]]
-) -> InvalidPush:
-    """Which field of a push raised this error; searched for only then."""
-    for name, classes, expected, reason in fields:
-        value = getattr(push, name, _ABSENT)
-        if value is _ABSENT:
-            return InvalidPush(reason, f"the push has no {name}: {type(push).__name__} never set it")
-        if not isinstance(value, classes):
-            return InvalidPush(reason, f"the {name} must be {expected}, not {kind(value)}")
-    if isinstance(error, orjson.JSONEncodeError):
-        payload = push.payload.to_dict() if isinstance(push.payload, Aps) else push.payload
-        problem = json_problem(payload, "payload")
-        return InvalidPush(None, f"the payload cannot be JSON: {problem or error}")
-    if isinstance(error, ValueError) and hasattr(push, "token"):
-        form = unlike_apns(push.token)
-        return InvalidPush(None, f"the device token is not hexadecimal{': it ' * bool(form)}{form}")
-    return InvalidPush(None, f"a field has a wrong type: {error}")
-
-
 def _doubts(push: Notification) -> Iterator[str]:
     """What in the payload of a push does nothing, or is of a wrong type. An `Aps` has been checked, and files have been."""
     payload: Any = push.payload
@@ -399,79 +368,3 @@ def _push_type(given: str | PushType) -> PushType:
             "InvalidPushType", "name and suffix of a push type are letters, digits, dots and dashes"
         )
     return push_type
-
-
-def check_moments(payload: Any) -> None:
-    """Raises `InvalidPush` when a Live Activity's times are not UNIX seconds. An `Aps` was checked when it was made."""
-    content = _parse(payload) if type(payload) is bytes else payload
-    problem = moments_problem(content) if type(content) is dict else ""
-    if problem:
-        raise InvalidPush(None, problem)
-
-
-def _parse(body: bytes) -> Any:
-    """The content of JSON. Raises `InvalidPush` when it is none."""
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidPush(None, f"the payload is not JSON: {error}") from None
-
-
-def body_of(payload: object, push_type: object = "liveactivity") -> bytes:
-    """The JSON of a payload, of a Live Activity by default. Raises `InvalidPush` when it is none."""
-    if isinstance(payload, Aps):
-        typed = payload.to_dict()
-        idle = [sentence for sentence in idle_parts(typed, push_type) if sentence != INVISIBLE]
-        problems = mistyped_parts(typed) + idle
-        if problems:
-            raise InvalidPush(None, problems[0])
-        problem = json_problem(typed, "payload")
-        if problem:
-            raise InvalidPush(None, problem)
-        return _dumps(typed)
-    if isinstance(payload, dict):
-        return _dumps(payload)
-    if not isinstance(payload, bytes):
-        raise InvalidPush(None, f"the payload must be a dict, JSON in bytes, or an Aps, not {kind(payload)}")
-    if payload and payload[0] == _BRACE:
-        return payload
-    content = payload.removeprefix(_BOM).lstrip(_WHITE_SPACE)
-    if not content:
-        raise InvalidPush("PayloadEmpty", "the payload is empty")
-    if content[:1] != b"{":
-        raise InvalidPush(None, "the payload is not a JSON object")
-    return content
-
-
-def expiration_of(moment: Any, now: Callable[[], float]) -> bytes:
-    """The value of the header. Raises `InvalidPush` when it can be no moment in UNIX seconds."""
-    if isinstance(moment, datetime):
-        try:
-            moment = unix_seconds(moment)
-        except ValueError as error:
-            raise InvalidPush("BadExpirationDate", f"the expiration {error}") from None
-    elif isinstance(moment, timedelta):
-        seconds = lifetime_seconds(moment)
-        moment = int(now() + seconds) if seconds > 0 else seconds
-    if type(moment) is not int:
-        raise InvalidPush(
-            "BadExpirationDate",
-            f"the expiration must be whole UNIX seconds, a datetime or a timedelta, not {kind(moment)}",
-        )
-    if moment < 0:
-        raise InvalidPush("BadExpirationDate", "the expiration is negative")
-    problem = expiration_problem(moment)
-    if problem:
-        raise InvalidPush("BadExpirationDate", f"the expiration {problem}")
-    return b"%d" % moment
-
-
-def uuid_of(value: Any, name: str) -> bytes:
-    """The value of a header. Raises `InvalidPush` when it is no UUID in lower case."""
-    if isinstance(value, uuid.UUID):
-        return str(value).encode()
-    if not isinstance(value, str):
-        raise InvalidPush("BadMessageId", f"the {name} must be a string or a uuid.UUID, not {kind(value)}")
-    if not UUID.fullmatch(value):
-        raise InvalidPush("BadMessageId", f"the {name} is not a UUID in lower case")
-    return value.encode()

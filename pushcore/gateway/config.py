@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from ..apns.request import TOPIC
+from ..apns.values import TOPIC
 from ..audience.problems import BadInput, shown
 from ..engine.rate import Rate
 from ..errors import ConfigurationError

@@ -337,7 +337,7 @@ def test_bytes_that_are_no_json_are_invalid(payload: bytes) -> None:
 def test_bytes_that_all_devices_share_are_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     payload, builder = orjson.dumps(PAYLOAD), requests()
     parsed: list[bytes] = []
-    monkeypatch.setattr(request, "_parse", parsed.append)
+    monkeypatch.setattr(request, "content_of", parsed.append)
     for _ in range(3):
         assert in_one_burst(payload, payload, builder=builder) == [True, True]
     assert parsed == [payload]
