@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Generic, Protocol, TypeAlias, TypeVar, overload
 
+from fakeservers.certs import Certificates
 from fakeservers.serving.h2server import H2Server
 from fakeservers.serving.types import Request, Settings
 
@@ -192,6 +193,28 @@ class FakeServer(Generic[R, From]):
 
     _state: FakeState[R, From]
     _server: H2Server
+    _host: str
+    _certs: Certificates | None
+
+    @property
+    def url(self) -> str:
+        """`https://127.0.0.1:PORT`."""
+        return self._url_of(self._server)
+
+    def _url_of(self, server: H2Server) -> str:
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"https://{host}:{server.port}"
+
+    @property
+    def certs(self) -> Certificates:
+        """Its credentials; use them to make client certificates."""
+        assert self._certs is not None, "not started"
+        return self._certs
+
+    @property
+    def ca_file(self) -> str:
+        """What a client must trust, PEM."""
+        return str(self.certs.ca_file)
 
     @property
     def received(self) -> Records[R, From]:

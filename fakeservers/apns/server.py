@@ -210,29 +210,9 @@ class FakeApns(FakeServer[ApnsRecord, int]):
             self._cleanup.close()
 
     @property
-    def url(self) -> str:
-        """`https://127.0.0.1:PORT`."""
-        return self._url_of(self._server)
-
-    @property
     def channels_url(self) -> str:
-        """The same for the port on which channels are managed."""
+        """`https://127.0.0.1:PORT` of the port on which channels are managed."""
         return self._url_of(self._channels_server)
-
-    def _url_of(self, server: H2Server) -> str:
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"https://{host}:{server.port}"
-
-    @property
-    def certs(self) -> Certificates:
-        """Its credentials; use them to make client certificates."""
-        assert self._certs is not None, "not started"
-        return self._certs
-
-    @property
-    def ca_file(self) -> str:
-        """What a client must trust, PEM."""
-        return str(self.certs.ca_file)
 
     @property
     def key_file(self) -> str:

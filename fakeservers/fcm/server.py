@@ -196,23 +196,6 @@ class FakeFcm(FakeServer[FcmRecord, tuple[int, str]]):
             self._cleanup.close()
 
     @property
-    def url(self) -> str:
-        """`https://127.0.0.1:PORT`."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"https://{host}:{self._server.port}"
-
-    @property
-    def certs(self) -> Certificates:
-        """Its credentials."""
-        assert self._certs is not None, "not started"
-        return self._certs
-
-    @property
-    def ca_file(self) -> str:
-        """What a client must trust, PEM."""
-        return str(self.certs.ca_file)
-
-    @property
     def service_account_file(self) -> str:
         """A service account's file as from Google's console; its `token_uri` is this fake's."""
         return str(self._account_file)

@@ -106,7 +106,7 @@ MAY_IMPORT = {
         "in_thread": set(),
         "extra": set(),
         "serving": set(),
-        "records": {"serving"},
+        "records": {"certs", "serving"},
         "responses": {"serving"},
         "faults": {"serving", "responses"},
         "apns": {"certs", "records", "serving", "responses", "faults"},
