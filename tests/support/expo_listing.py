@@ -1,4 +1,4 @@
-"""The message of the listings on Expo's page, and how a push is looked into."""
+"""The message of the listings on Expo's page, the listing for iOS, and how a push is looked into."""
 
 from __future__ import annotations
 
@@ -32,6 +32,20 @@ FULL = {
     "launchImage": "launch.png",
 }
 EXPERIENCE = "@yourExpoUsername/yourProjectSlug"
+
+# The page's listing for iOS.
+IOS = {
+    "aps.alert.title": "Title",
+    "aps.alert.subtitle": "Subtitle",
+    "aps.alert.body": "Body",
+    "aps.alert.launch-image": "launch.png",
+    "aps.category": "category",
+    "aps.badge": 3,
+    "aps.sound": "default",
+    "aps.thread-id": "thread",
+    "body": OWN,
+    "experienceId": EXPERIENCE,
+}
 
 
 def take(source: dict[str, Any], path: str) -> Any:

@@ -18,30 +18,9 @@ import pytest
 
 from fakeservers import Certificates, FakeApns
 from fakeservers.fcm.server import FakeFcm
+from tests.support.expo_listing import APNS, EXPERIENCE, FCM, FID, FULL, IOS, OWN, take
 
 DEADLINE = 90.0
-FID = "dPx6Y0k3Qm2Vb1N9zW8aLk"
-FCM = f"{FID}:APA91b" + "x" * 134
-APNS = "ab" * 32
-OWN = {"screen": "chat", "ids": [1, 2], "nested": {"ok": True}}
-EXPERIENCE = "@yourExpoUsername/yourProjectSlug"
-
-MESSAGE = {
-    "title": "Title",
-    "subtitle": "Subtitle",
-    "body": "Body",
-    "data": OWN,
-    "badge": 3,
-    "sound": "default",
-    "categoryId": "category",
-    "channelId": "channel",
-    "icon": "icon",
-    "link": "https://example.com",
-    "collapse_key": "collapse",
-    "priority": "high",
-    "threadId": "thread",
-    "launchImage": "launch.png",
-}
 
 # The listing for Android, with its fields' places in FCM v1.
 ANDROID = {
@@ -59,31 +38,6 @@ ANDROID = {
 }
 # What expo-notifications reads besides, which this message has.
 ALSO_READ = {"subtitle": "Subtitle", "badge": "3"}
-
-# The listing for iOS.
-IOS = {
-    "aps.alert.title": "Title",
-    "aps.alert.subtitle": "Subtitle",
-    "aps.alert.body": "Body",
-    "aps.alert.launch-image": "launch.png",
-    "aps.category": "category",
-    "aps.badge": 3,
-    "aps.sound": "default",
-    "aps.thread-id": "thread",
-    "body": OWN,
-    "experienceId": EXPERIENCE,
-}
-
-
-def take(source: dict[str, Any], path: str) -> Any:
-    """Remove and return what stands at `path`, and the objects that it leaves empty."""
-    head, _, rest = path.partition(".")
-    if not rest:
-        return source.pop(head)
-    value = take(source[head], rest)
-    if source[head] == {}:
-        del source[head]
-    return value
 
 
 async def arrived(
@@ -128,10 +82,10 @@ NOTIFICATION = {
 async def test_both_listings_field_by_field(
     tmp_path: Path, certs: Certificates, columns: bool, form: str
 ) -> None:
-    message: dict[str, Any] = MESSAGE
+    message: dict[str, Any] = FULL
     if columns:
         message = {
-            **MESSAGE,
+            **FULL,
             "title": "{{title}}",
             "body": "B{{body}}",
             "badge": "{{badge:int}}",

@@ -240,20 +240,15 @@ raise SystemExit(child.exitcode)
     assert (done.returncode, done.stderr) == (status, "")
 
 
-def test_when_one_of_them_is_killed_the_run_ends_and_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "kind", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.slow)], ids=lambda kind: kind.name
+)
+def test_when_one_of_them_is_killed_or_does_not_answer_the_run_ends_and_says_so(
+    kind: signal.Signals, tmp_path: Path
+) -> None:
     with running(tmp_path, service="apns") as run:
         processes = ask_now(run.control, "GET", "/v1/counters").json["processes"]
-        os.kill(processes[0], signal.SIGKILL)
-        assert run.process.wait(DEADLINE) == 1
-        assert run.process.stderr.read() == "fakeservers: one of the processes has ended\n"
-        assert not any(is_alive(pid) for pid in processes)
-
-
-@pytest.mark.slow
-def test_a_process_that_does_not_answer_ends_the_run_and_is_killed(tmp_path: Path) -> None:
-    with running(tmp_path, service="apns") as run:
-        processes = ask_now(run.control, "GET", "/v1/counters").json["processes"]
-        os.kill(processes[0], signal.SIGSTOP)
+        os.kill(processes[0], kind)
         assert run.process.wait(DEADLINE) == 1
         assert run.process.stderr.read() == "fakeservers: one of the processes has ended\n"
         assert not any(is_alive(pid) for pid in processes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,3 +45,21 @@ def killed(journal: Journal, path: Path) -> Path:
     for ending in ("", "-wal"):
         shutil.copyfile(f"{journal.path}{ending}", f"{path}{ending}")
     return path
+
+
+def damaged_copies(sound: Path, count: int, chance: random.Random) -> Iterator[Path]:
+    """Copies of a file of SQLite, one at a time, each with one to four bytes changed of those that are not zero."""
+    whole = sound.read_bytes()
+    written = [at for at, byte in enumerate(whole) if byte]
+    path = sound.with_name("damaged")
+    for _ in range(count):
+        damaged = bytearray(whole)
+        for _ in range(chance.choice((1, 1, 2, 4))):
+            at = chance.choice(written)
+            damaged[at] = chance.choice(
+                (chance.randrange(256), damaged[at] ^ 1 << chance.randrange(8), 0, 255)
+            )
+        path.write_bytes(damaged)
+        for ending in ("-wal", "-shm", "-reserve", "-journal"):
+            Path(f"{path}{ending}").unlink(missing_ok=True)
+        yield path

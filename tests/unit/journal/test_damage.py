@@ -24,7 +24,7 @@ from pushcore.journal.format import BLOCK, VERSION
 from pushcore.journal.journal import Journal, JournalView
 from pushcore.results import Result, Verdict
 
-from .support import SOURCE, Push, accepted, create, killed, pushes
+from .support import SOURCE, Push, accepted, create, damaged_copies, killed, pushes
 
 ROWS = 3000
 
@@ -492,19 +492,7 @@ def test_any_damaged_bytes_are_reported_as_damage_or_harmless(tmp_path: Path, se
             elif push.row != 9:
                 journal.record(accepted(push))
         journal.close("it was stopped by a signal or another process: é")
-    whole = (tmp_path / "j.db").read_bytes()
-    written = [at for at, byte in enumerate(whole) if byte]
-    path = tmp_path / "damaged.db"
-    for _ in range(40):
-        damaged = bytearray(whole)
-        for _ in range(chance.choice((1, 1, 2, 4))):
-            at = chance.choice(written)
-            damaged[at] = chance.choice(
-                (chance.randrange(256), damaged[at] ^ 1 << chance.randrange(8), 0, 255)
-            )
-        path.write_bytes(damaged)
-        for ending in ("-wal", "-shm", "-reserve", "-journal"):
-            Path(f"{path}{ending}").unlink(missing_ok=True)
+    for path in damaged_copies(tmp_path / "j.db", 40, chance):
         with contextlib.suppress(JournalError):
             describe(summary(CampaignProgress.of(str(path)), 1e9))
         with contextlib.suppress(JournalError), JournalView(path) as view:

@@ -24,7 +24,7 @@ from pushcore.models.expo import (
 from pushcore.models.fcm import FcmNotification, LegacyMessage, Message
 from pushcore.requests import build_one
 from pushcore.results import Result, Verdict
-from tests.unit.models.expo_listing import APNS, FCM, FID, FULL, sent
+from tests.support.expo_listing import APNS, FCM, FID, FULL, sent
 
 NOW = 1_700_000_000.0
 

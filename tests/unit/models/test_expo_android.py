@@ -15,7 +15,7 @@ from pushcore.models.expo import (
     to_message,
     to_push,
 )
-from tests.unit.models.expo_listing import EXPERIENCE, FCM, FULL, OWN, sent, take
+from tests.support.expo_listing import EXPERIENCE, FCM, FULL, OWN, sent, take
 
 # The page's listing for Android: where each field's value is found, in the legacy form and in FCM v1.
 ANDROID = {

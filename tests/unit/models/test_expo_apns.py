@@ -12,21 +12,7 @@ from pushcore.models.expo import (
     to_notification,
 )
 from pushcore.models.expo_apns import quick_notification
-from tests.unit.models.expo_listing import APNS, EXPERIENCE, FULL, OWN, take
-
-# The page's listing for iOS.
-IOS = {
-    "aps.alert.title": "Title",
-    "aps.alert.subtitle": "Subtitle",
-    "aps.alert.body": "Body",
-    "aps.alert.launch-image": "launch.png",
-    "aps.category": "category",
-    "aps.badge": 3,
-    "aps.sound": "default",
-    "aps.thread-id": "thread",
-    "body": OWN,
-    "experienceId": EXPERIENCE,
-}
+from tests.support.expo_listing import APNS, EXPERIENCE, FULL, IOS, take
 
 
 def test_the_ios_listing() -> None:

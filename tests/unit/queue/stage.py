@@ -29,6 +29,7 @@ from tests.support import virtual
 ROWS = 5
 """Rows of a chunk."""
 INFO = CampaignInfo("camp", "fingerprint", ROWS)
+VERDICT = Trip("BadTopic", "BadTopic: correct the topic")
 
 
 def in_virtual_time(monkeypatch: pytest.MonkeyPatch, work: Coroutine[Any, Any, Any]) -> Any:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from pushcore.engine.breaker import Trip
 from pushcore.queue.campaign import TRIP, CampaignInfo, CampaignState, announce, read_info, read_state
 from pushcore.queue.chunk import Chunk
 from pushcore.queue.coordinator import BATCH, PAGE, Coordinator
@@ -17,15 +16,7 @@ from pushcore.queue.errors import CampaignConflict, QueueUnavailable
 from pushcore.queue.heartbeats import WorkerHeartbeat, register
 from pushcore.queue.ledger import Ledger
 from pushcore.queue.protocol import DeliveredResult, overwrite
-from tests.unit.queue.stage import INFO, ROWS, Broker, chunks, in_virtual_time, now, work_off
-
-VERDICT = Trip("BadTopic", "BadTopic: correct the topic")
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger.create(tmp_path / "ledger", INFO) as made:
-        yield made
+from tests.unit.queue.stage import INFO, ROWS, VERDICT, Broker, chunks, in_virtual_time, now, work_off
 
 
 def test_publishing_enters_chunks_into_the_ledger_before_they_are_on_the_queue(

@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from pushcore.engine.breaker import Trip
 from pushcore.queue.campaign import TRIP, CampaignState, read_state
 from pushcore.queue.chunk import Chunk
 from pushcore.queue.coordinator import Coordinator
 from pushcore.queue.ledger import Ledger
 from pushcore.queue.protocol import QueueStats, overwrite
-from tests.unit.queue.stage import INFO, ROWS, Broker, chunks, in_virtual_time, now, work_off
-
-VERDICT = Trip("BadTopic", "BadTopic: correct the topic")
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger.create(tmp_path / "ledger", INFO) as made:
-        yield made
+from tests.unit.queue.stage import ROWS, VERDICT, Broker, chunks, in_virtual_time, now, work_off
 
 
 def test_it_runs_until_every_row_has_an_outcome_and_then_says_so(

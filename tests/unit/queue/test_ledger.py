@@ -26,6 +26,7 @@ from pushcore.queue.errors import CampaignConflict, ChunkError, QueueError
 from pushcore.queue.ledger import Ledger
 from pushcore.queue.outcomes import ChunkResult
 from pushcore.queue.pushes import NumberedNotification
+from tests.unit.journal.support import damaged_copies
 
 SIZE = 10
 INFO = CampaignInfo("camp", "f", SIZE)
@@ -214,19 +215,7 @@ def test_any_damaged_bytes_are_reported_or_harmless(tmp_path: Path, seed: int) -
         ledger.finish()
         ledger.record([ChunkResult(2, "x", "w", 1.0, bad="its rows cannot be read: é")])
         ledger._file.sql.execute("pragma journal_mode = delete")
-    whole = (tmp_path / "ledger").read_bytes()
-    written = [at for at, byte in enumerate(whole) if byte]
-    path = tmp_path / "damaged"
-    for _ in range(60):
-        damaged = bytearray(whole)
-        for _ in range(chance.choice((1, 1, 2, 4))):
-            at = chance.choice(written)
-            damaged[at] = chance.choice(
-                (chance.randrange(256), damaged[at] ^ 1 << chance.randrange(8), 0, 255)
-            )
-        path.write_bytes(damaged)
-        for ending in ("-wal", "-shm", "-journal"):
-            Path(f"{path}{ending}").unlink(missing_ok=True)
+    for path in damaged_copies(tmp_path / "ledger", 60, chance):
         with contextlib.suppress(JournalError, QueueError), Ledger.open(path) as ledger:
             ledger.status()
             list(ledger.outcomes())
