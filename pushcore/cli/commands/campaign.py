@@ -9,7 +9,7 @@ import inspect
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -24,9 +24,8 @@ from ...payloads.duplicates import DUPLICATE, Duplicates, duplicate_lines
 from ...queue.campaign import CampaignInfo, CampaignState
 from ...queue.chunk import CHUNK_ROWS, MAX_ROWS, inline_chunks
 from ...queue.chunk_rows import ABSENT, BAD
-from ...queue.coordinator import CampaignStatus, Coordinator
+from ...queue.coordinator import Coordinator
 from ...queue.errors import QueueError
-from ...queue.heartbeats import GONE, WorkerHeartbeat
 from ...queue.ledger import Ledger
 from ...queue.opening import open_queue
 from ...queue.references import described, reference_chunks
@@ -34,6 +33,7 @@ from ..options import results_raw_option
 from ..profiles import settings_options
 from ..queue_access import QUEUE_HELP, QueueTarget, access_of, queue_access_options
 from ..report.campaign_metrics import serving_gauges
+from ..report.campaign_status import status_lines, status_values, worker_lines
 from ..report.notices import say
 from ..report.outcomes import CSV, FORMATS, batched, write
 from ..report.output import open_bytes
@@ -222,10 +222,10 @@ def status(queue: QueueTarget, ledger: str, json: bool) -> int:
     """
     with _opened(lambda: Ledger.open(ledger, read_only=True)) as book:
         if json:
-            values = _values(_with_queue(queue, book, lambda coordinator: coordinator.status()))
+            values = status_values(_with_queue(queue, book, lambda coordinator: coordinator.status()))
             click.echo(orjson.dumps(values, option=orjson.OPT_INDENT_2).decode())
             return 0
-        for line in _lines(_with_queue(queue, book, lambda coordinator: coordinator.status())):
+        for line in status_lines(_with_queue(queue, book, lambda coordinator: coordinator.status())):
             click.echo(line)
     return 0
 
@@ -327,7 +327,7 @@ def watch(queue: QueueTarget, ledger: str, every: float, once: bool) -> int:
     async def look(coordinator: Coordinator) -> int:
         while True:
             status, heartbeats = await coordinator.status(), await coordinator.workers()
-            lines = [*_lines(status), *worker_lines(heartbeats, time.time())]
+            lines = [*status_lines(status), *worker_lines(heartbeats, time.time())]
             if status.left:
                 lines.insert(
                     7, f"end        about {datetime.now() + timedelta(seconds=status.left):%H:%M:%S}"
@@ -347,67 +347,6 @@ def watch(queue: QueueTarget, ledger: str, every: float, once: bool) -> int:
 
     with _opened(lambda: Ledger.open(ledger, read_only=True)) as book:
         return _with_queue(queue, book, look)
-
-
-def worker_lines(heartbeats: Sequence[WorkerHeartbeat], now: float) -> Iterator[str]:
-    """A line for each worker, live workers first."""
-    for heartbeat in sorted(heartbeats, key=lambda heartbeat: not heartbeat.alive(now)):
-        ago = max(now - heartbeat.at, 0.0)
-        state = heartbeat.state if heartbeat.alive(now) else GONE
-        yield (
-            f"worker     {printable(heartbeat.name)}: {printable(state)}, {heartbeat.rows} rows finished, {heartbeat.held} chunks, "
-            f"{heartbeat.busy} in flight, last heartbeat {ago:.0f} s ago"
-        )
-
-
-def _lines(status: CampaignStatus) -> Iterator[str]:
-    ledger, queue = status.ledger, status.queue
-    yield f"campaign   {status.name}, {ledger.state.value}"
-    yield f"rows       {ledger.done} of {ledger.rows}{'' if ledger.complete else ' so far'} have a result"
-    yield f"chunks     {queue.depth} wait, {queue.leased} are with workers, {ledger.finished} finished, {ledger.aside} set aside"
-    yield f"results    {queue.results} wait to be collected"
-    yield f"oldest     {queue.oldest:.0f} s"
-    yield f"rate       {status.rate:.0f}/s"
-    yield f"left       {'unknown' if status.left is None else f'{status.left:.0f} s'}"
-    yield f"repeats    {ledger.repeats}"
-    for (platform, verdict, reason), count in sorted(ledger.tally.items()):
-        yield f"{platform or 'neither':10} {verdict} {printable(reason)} {count}".rstrip()
-    if status.trip is not None:
-        yield f"stopped    {printable(status.trip.sentence)}"
-
-
-def _values(status: CampaignStatus) -> dict[str, Any]:
-    """The status as JSON values."""
-    ledger, queue = status.ledger, status.queue
-    return {
-        "campaign": status.name,
-        "state": ledger.state.value,
-        "complete": ledger.complete,
-        "rows": ledger.rows,
-        "done": ledger.done,
-        "chunks": {
-            "waiting": queue.depth,
-            "leased": queue.leased,
-            "finished": ledger.finished,
-            "aside": ledger.aside,
-        },
-        "results": queue.results,
-        "oldest": round(queue.oldest, 3),
-        "rate": round(status.rate, 1),
-        "left": None if status.left is None else round(status.left, 1),
-        "repeats": ledger.repeats,
-        "strays": ledger.strays,
-        "reasons": [
-            {
-                "platform": platform or None,
-                "verdict": verdict,
-                "reason": printable(reason) or None,
-                "rows": count,
-            }
-            for (platform, verdict, reason), count in sorted(ledger.tally.items())
-        ],
-        "stopped": None if status.trip is None else printable(status.trip.sentence),
-    }
 
 
 @contextlib.contextmanager

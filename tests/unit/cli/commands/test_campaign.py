@@ -15,11 +15,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import orjson
 import pytest
 
 from pushcore.cli.commands import campaign as command
-from pushcore.engine.breaker import Trip
 from pushcore.errors import ConfigurationError
 from pushcore.journal.journal import id_prefix
 from pushcore.journal.outcome import RowDevice
@@ -345,26 +343,6 @@ def test_status_says_how_far_it_is(place: Place, run: Run) -> None:
     assert lines[5:8] == ["rate       0/s", "left       unknown", "repeats    0"]
 
 
-def test_every_line_of_a_status() -> None:
-    tally = Counter({("fcm", "ACCEPTED", ""): 7, ("", "INVALID", "odd\x1b"): 1})
-    values: tuple[Any, ...] = (False, 0.0, CampaignState.PAUSED, 9, 2, 1, 4500, 8, 3, 0, tally)
-    trip = Trip("BadKey", "every push would fail\n")
-    found = CampaignStatus("autumn", LedgerStatus(*values), QueueStats(4, 2, 5, 12.6), trip, 99.5, 30.2)
-    assert list(command._lines(found)) == [
-        "campaign   autumn, paused",
-        "rows       8 of 4500 so far have a result",
-        "chunks     4 wait, 2 are with workers, 2 finished, 1 set aside",
-        "results    5 wait to be collected",
-        "oldest     13 s",
-        "rate       100/s",
-        "left       30 s",
-        "repeats    3",
-        r"neither    INVALID odd\x1b 1",
-        "fcm        ACCEPTED  7",
-        r"stopped    every push would fail\n",
-    ]
-
-
 def test_status_as_json(place: Place, run: Run) -> None:
     run(*place.create())
     status, out, error = run(*place.on("status"), "--json")
@@ -374,20 +352,6 @@ def test_status_as_json(place: Place, run: Run) -> None:
     assert (values["rows"], values["done"], values["repeats"], values["stopped"]) == (5, 0, 0, None)
     assert values["chunks"] == {"waiting": 3, "leased": 0, "finished": 0, "aside": 0}
     assert (values["reasons"], values["left"], values["rate"]) == ([], None, 0.0)
-
-
-def test_every_value_of_a_status() -> None:
-    tally = Counter({("fcm", "ACCEPTED", ""): 7, ("", "INVALID", "odd\udcff"): 1})
-    counted: tuple[Any, ...] = (False, 0.0, CampaignState.PAUSED, 9, 2, 1, 4500, 8, 3, 0, tally)
-    trip = Trip("BadKey", "every push would fail\n")
-    found = CampaignStatus("autumn", LedgerStatus(*counted), QueueStats(4, 2, 5, 12.6), trip, 99.54, 30.24)
-    values = json.loads(orjson.dumps(command._values(found)))
-    assert (values["rate"], values["left"], values["oldest"], values["results"]) == (99.5, 30.2, 12.6, 5)
-    assert values["stopped"] == "every push would fail\\n"
-    assert values["reasons"] == [
-        {"platform": None, "verdict": "INVALID", "reason": "odd\\udcff", "rows": 1},
-        {"platform": "fcm", "verdict": "ACCEPTED", "reason": None, "rows": 7},
-    ]
 
 
 # --- workers, and watching --------------------------------------------------------------------------------------------
