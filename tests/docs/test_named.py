@@ -104,3 +104,13 @@ def resolves(name: str) -> bool:
             found = getattr(found, part, None)
         return found is not None
     return False
+
+
+@pytest.mark.parametrize("package", ["pushcore", "fakeservers"])
+def test_the_map_has_every_room_and_every_module_at_the_top(package: str) -> None:
+    page = (ROOT / "docs" / "inside" / "architecture.md").read_text(encoding="utf-8")
+    rooms = {f"{file.parent.name}/" for file in (ROOT / package).glob("*/__init__.py")}
+    modules = {file.name for file in (ROOT / package).glob("*.py")} - {"__init__.py"}
+    if package == "pushcore":
+        modules.remove("__main__.py")  # the command line in a process
+    assert not {name for name in rooms | modules if f"`{name}`" not in page}

@@ -21,6 +21,8 @@ PURE = [
     "pushcore/http2/flow_control.py",
     "pushcore/http2/frames.py",
     "pushcore/http2/headers.py",
+    "pushcore/http2/no_proxy.py",
+    "pushcore/http2/origin.py",
     "pushcore/http2/outgoing.py",
     "pushcore/http2/reference.py",
     "pushcore/http2/runs.py",
