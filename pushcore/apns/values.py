@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from binascii import unhexlify
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -58,14 +59,22 @@ def _invalid_field(
             return InvalidPush(reason, f"the push has no {name}: {type(push).__name__} never set it")
         if not isinstance(value, classes):
             return InvalidPush(reason, f"the {name} must be {expected}, not {kind(value)}")
-    if isinstance(error, orjson.JSONEncodeError):
-        payload = push.payload.to_dict() if isinstance(push.payload, Aps) else push.payload
-        problem = json_problem(payload, "payload")
-        return InvalidPush(None, f"the payload cannot be JSON: {problem or error}")
-    if isinstance(error, ValueError) and hasattr(push, "token"):
+    # A value in the payload may have raised any error, such as an array whose truth is asked for.
+    if isinstance(error, ValueError) and hasattr(push, "token") and not _is_hexadecimal(push.token):
         form = unlike_apns(push.token)
         return InvalidPush(None, f"the device token is not hexadecimal{': it ' * bool(form)}{form}")
+    payload = push.payload.to_dict() if isinstance(push.payload, Aps) else push.payload
+    problem = json_problem(payload, "payload") if isinstance(payload, dict) else ""
+    if problem or isinstance(error, orjson.JSONEncodeError):
+        return InvalidPush(None, f"the payload cannot be JSON: {problem or error}")
     return InvalidPush(None, f"a field has a wrong type: {error}")
+
+
+def _is_hexadecimal(token: str) -> bool:
+    try:
+        return unhexlify(token) is not None
+    except ValueError:
+        return False
 
 
 def check_moments(payload: Any) -> None:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterable
 from functools import lru_cache
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from .problems import shown
 
@@ -108,12 +108,17 @@ def utf8_problem(head: bytes) -> str:
 
 def meant_token(columns: Iterable[str]) -> str:
     """The column that seems to have the tokens under another name, as a hint to append to a message; empty if there is none."""
-    return _meant_token(tuple(islice(columns, _MOST)))
+    return _meant_token(_texts(columns))
 
 
 def meant_column(column: str, columns: Iterable[str]) -> str:
     """The column that is probably meant by a name that is none, as a hint to append to a message; empty if there is none."""
-    return _meant_column(column, tuple(islice(columns, _MOST)))
+    return _meant_column(column, _texts(columns))
+
+
+def _texts(columns: Iterable[Any]) -> tuple[str, ...]:
+    """The first names. In the row of a program, a key may be of any class."""
+    return tuple(name for name in islice(columns, _MOST) if isinstance(name, str))
 
 
 def unused_columns(columns: Iterable[str], known: Collection[str]) -> list[str]:

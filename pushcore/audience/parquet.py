@@ -154,7 +154,7 @@ class ParquetRows:
         converter = self._converter(kind)
         if converter is None:
             raise BadInput(
-                f"{self._name}: the column {shown(column)} is of type {shown(kind)}; "
+                f"{self._name}: the column {shown(column)} is of type {shown(str(kind))}; "
                 "expected text, numbers, booleans, times, or lists and structs of them"
             )
         return converter

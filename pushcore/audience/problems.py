@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+from datetime import date, time, timedelta
+from decimal import Decimal
 from typing import Final
+from uuid import UUID
 
 import orjson
 
@@ -13,6 +16,10 @@ from ..results import Verdict
 
 MAX_SHOWN: Final = 160
 """Characters of a value or a name from a file that a message shows."""
+
+
+_PLAIN: Final = (str, int, float, Decimal, bytes, date, time, timedelta, UUID)
+"""What Python writes as its user would."""
 
 
 class BadInput(RedactedError):
@@ -46,10 +53,11 @@ def shown(value: object) -> str:
 
 
 def _text_of(value: object) -> str:
-    if isinstance(value, bool | list | dict | None):
-        with contextlib.suppress(TypeError):
-            return orjson.dumps(value).decode()
-    return str(value)
+    with contextlib.suppress(TypeError, ValueError):  # ValueError: an int of more digits than Python writes
+        if isinstance(value, _PLAIN) and not isinstance(value, bool):
+            return str(value)
+        return orjson.dumps(value).decode()
+    return type(value).__name__
 
 
 def explain(error: OSError) -> str:

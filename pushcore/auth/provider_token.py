@@ -37,7 +37,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from ..arguments import check_choice, check_texts, check_type, check_whole
+from ..arguments import check_choice, check_texts, check_type, check_whole, kind
 from ..errors import ConfigurationError
 from ..key_material import Wrong, find_private_key, is_pkcs12, key_algorithm, plain, read_material
 from ..redaction import is_der
@@ -337,7 +337,7 @@ def _wrong(name: str) -> Wrong:
 def _checked_identifier(name: str, value: str) -> str:
     # The value is not shown: it may be the key, given here by mistake.
     if not isinstance(value, str):
-        raise ConfigurationError(f"{name} must be {_IDENTIFIER_RULE}, not {type(value).__name__}")
+        raise ConfigurationError(f"{name} must be {_IDENTIFIER_RULE}, not {kind(value)}")
     identifier = value.strip()  # a file or a variable often ends with a line break
     if not _IDENTIFIER.fullmatch(identifier):
         raise ConfigurationError(f"{name} must be {_IDENTIFIER_RULE}")
@@ -346,7 +346,7 @@ def _checked_identifier(name: str, value: str) -> str:
 
 def _load_key(pem: str | bytes, wrong: Wrong) -> ec.EllipticCurvePrivateKey:
     if not isinstance(pem, str | bytes):
-        raise wrong(f"must be str or bytes, not {type(pem).__name__}")
+        raise wrong(f"must be str or bytes, not {kind(pem)}")
     content = plain(pem.encode("utf-8", "replace") if isinstance(pem, str) else pem)
     if is_der(content) and not is_pkcs12(content):
         load, data = serialization.load_der_private_key, content

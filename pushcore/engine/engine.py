@@ -155,12 +155,10 @@ class PushEngine(Generic[P_contra]):
         check_type("breaker", breaker, bool, "true or false")
         if listener is not None:
             check_offers("listener", listener, Listener, "a Listener")
-        check(
-            shared is None or isinstance(shared, Mapping) or hasattr(shared, "limiter"),
-            "shared",
-            "a Shared or a mapping of them",
-            shared,
-        )
+        for given_state in (
+            shared.values() if isinstance(shared, Mapping) else [] if shared is None else [shared]
+        ):
+            check(hasattr(given_state, "limiter"), "shared", "a Shared or a mapping of them", given_state)
         self.window = window
         self._listener = listener
         metrics = listener if isinstance(listener, Metrics) else None

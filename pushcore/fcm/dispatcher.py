@@ -107,10 +107,10 @@ class FcmDispatcher(Dispatcher[Message]):
         self._confirm = confirm
         self._confirmation: TokenConfirmation | None = None
         super().__init__(origin, client_context(ca_file=ca_file), **transport)
-        self._name_range = _name_range(b'{\n  "name": "projects/%b/messages/' % project_id.encode())
         if isinstance(account, ServiceAccount):
             self._proxy_for(split_uri(account.token_uri)[0])
         self.requests = FcmRequestBuilder(self.origin.authority, project_id, _quota_project(account))
+        self._name_range = _name_range(b'{\n  "name": "projects/%b/messages/' % project_id.encode())
         self._shapes = self.requests.accepted_shapes
         self._tokens: AccessTokens
         self._endpoints: dict[str, TokenEndpoint] = {}

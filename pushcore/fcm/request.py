@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 import orjson
@@ -23,6 +24,8 @@ from ..models.fcm_check import (
     TOPIC_LIMIT,
     check_condition,
     check_legacy,
+    check_legacy_arguments,
+    check_legacy_target,
     check_one_target,
     check_part,
     check_size,
@@ -283,12 +286,16 @@ def _detail(
         if value is None:
             continue
         try:
-            check_field(name, value)
-            text = json_problem(plain(value), name)
+            with suppress(TypeError, AttributeError, UnicodeError):  # of a check that expects JSON
+                check_field(name, value)
+            content = value.to_dict() if isinstance(value, LegacyNotification) else value
+            text = json_problem(plain(content), name)
         except FieldError as problem:
             return problem.detail
-        except _WRONG:
-            return f"the {name} cannot be JSON: {error}"
+        except RecursionError:
+            return f"{name} is nested too deeply"
+        except _WRONG as problem:
+            return f"the {name} cannot be JSON: {problem}"
         if text:
             return text
     return f"the message cannot be JSON: {error}"
@@ -308,7 +315,10 @@ def _check_field(name: str, value: Any) -> None:
 def _check_legacy_field(name: str, value: Any) -> None:
     """Raises `FieldError` for a field of a `LegacyMessage`, unless it is false, for that is left out."""
     if value is not False:
-        check_legacy({name: value.to_dict() if isinstance(value, LegacyNotification) else plain(value)})
+        if isinstance(value, LegacyNotification):
+            check_legacy_arguments(value)
+            value = value.to_dict()
+        check_legacy({name: plain(value)})
 
 
 def _topic_or_condition(push: Message) -> tuple[str, bytes]:
@@ -358,7 +368,7 @@ class LegacyRequestBuilder:
             if type(push) is not kind:
                 return push
             try:
-                check_one_target(push, ("to", "registration_ids", "condition"))
+                check_legacy_target(push)
                 body = _dumps(push.to_dict(), to_json, OPTION)
                 check_legacy(orjson.loads(body))
                 if b"null" in body and (problem := json_problem(push.to_dict(), "message")):  # made of NaN

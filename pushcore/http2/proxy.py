@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeVar, cast
 from urllib.parse import unquote
 
-from ..arguments import check_flag, check_type, check_whole
+from ..arguments import check_flag, check_type, check_whole, kind
 from ..errors import CertificateError, ConfigurationError, ProxyError
 from ..redaction import shown_address, split_address
 from .no_proxy import bypasses
@@ -84,7 +84,7 @@ class Proxy:
         check_whole("port", port, least=1, most=65_535)
         for name, value in (("username", username), ("password", password)):
             if not isinstance(value, str | None):  # a secret: it is not shown
-                raise ConfigurationError(f"{name} must be a string, not {type(value).__name__}")
+                raise ConfigurationError(f"{name} must be a string, not {kind(value)}")
         check_flag("tls", tls)
         check_type("ca_file", ca_file, (str, bytes, os.PathLike, type(None)), "a path, PEM, or None")
         self.host = host

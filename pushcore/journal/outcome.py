@@ -114,7 +114,9 @@ def push_id(campaign_id: str, row: int) -> str:
         ConfigurationError: an argument is out of bounds or of a wrong type.
     """
     try:
-        text = f"{id_prefix(campaign_id)}{row:012x}"
+        text = (
+            f"{id_prefix(campaign_id)}{int.__format__(row, '012x')}"  # format makes a text of a datetime, too
+        )
     except (TypeError, ValueError, AttributeError):  # the checks cost more than the id, so they come only now
         checked_campaign_id(campaign_id)
         check_whole("row", row, least=1, most=LARGEST_ROW)

@@ -15,8 +15,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, overload
 
+from ..arguments import check_choice
 from .apns import Notification
 from .expo_android import (
+    FORMS,
     NO_IMAGE,
     AndroidForm,
     fcm_data,
@@ -32,6 +34,7 @@ from .tokens import TokenKind, recognise
 from .warned import warn_once
 
 __all__ = [
+    "FORMS",
     "NO_IMAGE",
     "AndroidForm",
     "ExpoMessage",
@@ -102,6 +105,8 @@ def to_push(
         ValueError: the message is wrong, or the token is neither APNs' nor FCM's. For one of Expo's tokens the message says
             that the device must register with getDevicePushTokenAsync.
     """
+    if android is not None:
+        check_choice("android", android, FORMS, ValueError)
     message = message_of(source)
     device = recognise(only_recipient(message) if token is None else token)
     if not device.usable:

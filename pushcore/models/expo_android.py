@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, get_args
 
 import orjson
 
+from ..arguments import check_choice
 from .expo_message import ExpoMessage, Source, add_present, given_now, message_of, only_recipient, own_data
 from .fcm import (
     AndroidConfig,
@@ -26,6 +27,7 @@ from .fcm import (
 )
 from .fcm_parts import AndroidPriority, seconds
 from .fcm_values import MAX_TTL
+from .json_values import json_problem
 from .tokens import TokenKind, recognise
 from .warned import warn_once
 
@@ -34,7 +36,7 @@ _ANDROID_PRIORITY: Final[Mapping[LegacyPriority, AndroidPriority]] = {"normal": 
 AndroidForm = Literal["notification", "data"]
 """The form of a message for Android: a notification with data, or only data."""
 
-_FORMS: Final = get_args(AndroidForm)
+FORMS: Final[tuple[str, ...]] = get_args(AndroidForm)
 MAX_PARTS: Final = 1024
 """Android's parts that are kept: making one costs as much as the rest of a message, and most messages have the same."""
 
@@ -264,8 +266,7 @@ def fcm_data(
 
 
 def _checked(android: str) -> str:
-    if android not in _FORMS:
-        raise ValueError(f"android must be one of {', '.join(_FORMS)}, not {android!r:.60}")
+    check_choice("android", android, FORMS, ValueError)
     return android
 
 
@@ -304,4 +305,4 @@ def _json(value: Any, name: str) -> str:
     try:
         return orjson.dumps(value).decode()
     except orjson.JSONEncodeError as error:
-        raise ValueError(f"{name} cannot be JSON: {error}") from None
+        raise ValueError(json_problem(value, name) or f"{name} cannot be JSON: {error}") from None

@@ -208,6 +208,7 @@ def _convert_times(given: dict[str, Any]) -> None:
         given["ttl"] = lifetime_seconds(given["ttl"])
     expiration = given.get("expiration")
     if isinstance(expiration, timedelta):
+        _check_number("expiration", lifetime_seconds(expiration))
         del given["expiration"]
         given.setdefault("ttl", lifetime_seconds(expiration))
     elif isinstance(expiration, datetime):
@@ -238,7 +239,7 @@ def _check_data(name: str, value: Any) -> None:
             return
     except TypeError:
         pass
-    if problem := json_problem(value, name):
+    if problem := json_problem(dict(value), name):
         raise ValueError(problem)
 
 
@@ -274,7 +275,7 @@ def _check_number(name: str, value: Any) -> None:
 
 def _check_choice(name: str, value: Any) -> None:
     choices = _CHOICES[name]
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, not {json_shown(value)}")
 
 

@@ -64,6 +64,8 @@ LegacyPriority = Literal["normal", "high"]
 """What `priority` of a legacy message may be."""
 
 TARGETS: Final = ("token", "fid", "topic", "condition")
+LEGACY_TARGETS: Final = ("to", "registration_ids", "condition")
+LEGACY_ARGUMENTS: Final = ("body_loc_args", "title_loc_args")
 
 
 def camel(name: str) -> str:
@@ -204,9 +206,10 @@ class LegacyNotification:
     def to_dict(self) -> dict[str, Any]:
         """The legacy API's JSON."""
         fields = {name: value for name in self.__slots__ if (value := getattr(self, name)) is not None}
-        for name in ("body_loc_args", "title_loc_args"):
-            if name in fields and not isinstance(fields[name], str):
-                fields[name] = orjson.dumps(list(fields[name])).decode()
+        for name in LEGACY_ARGUMENTS:
+            value = fields.get(name)
+            if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray):
+                fields[name] = orjson.dumps(list(value)).decode()
         return fields
 
 
@@ -249,7 +252,7 @@ class LegacyMessage(PushModel):
         "to",
     )
 
-    identifiers: ClassVar[tuple[str, ...]] = ("to", "registration_ids", "condition")
+    identifiers: ClassVar[tuple[str, ...]] = LEGACY_TARGETS
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ a rule open, the message passes and Google is the judge. Sources: "REST Resource
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, Final, get_args
 
 import orjson
@@ -15,7 +16,15 @@ import orjson
 from ..arguments import json_kind, json_shown
 from ..arguments import kind as kind_of
 from .apns_check import moments_problem
-from .fcm import MAX_REGISTRATION_IDS, TARGETS, LegacyNotification, LegacyPriority, camel
+from .fcm import (
+    LEGACY_ARGUMENTS,
+    LEGACY_TARGETS,
+    MAX_REGISTRATION_IDS,
+    TARGETS,
+    LegacyNotification,
+    LegacyPriority,
+    camel,
+)
 from .fcm_parts import NotificationPriority, NotificationProxy, Visibility
 from .fcm_values import (
     MAX_TTL,
@@ -330,6 +339,27 @@ def _registration_ids(value: Any, where: str) -> None:
         )
     for index, token in enumerate(value):
         check_legacy_token(token, f"{where}[{index}]")
+
+
+def check_legacy_target(push: Any) -> None:
+    """The one target of a legacy message, before it is JSON, in which a datetime is a string, too."""
+    name = check_one_target(push, LEGACY_TARGETS)
+    target = getattr(push, name)
+    if name == "registration_ids":
+        if not isinstance(target, Sequence) or isinstance(target, str | bytes | bytearray):
+            _registration_ids(target, name)
+    elif not isinstance(target, str):
+        raise FieldError(
+            f"{name} must be a string, not {json_shown(target)}", "token" if name == "to" else "argument"
+        )
+
+
+def check_legacy_arguments(notification: LegacyNotification) -> None:
+    """The arguments of its texts, before they are a string with JSON."""
+    for name in LEGACY_ARGUMENTS:
+        value = getattr(notification, name)
+        if value is not None and not isinstance(value, str):
+            list_of(string)(list(value) if isinstance(value, tuple) else value, f"notification.{name}")
 
 
 def check_legacy_token(value: Any, where: str) -> None:

@@ -13,6 +13,7 @@ firebase.google.com/docs/reference/fcm.
 from __future__ import annotations
 
 import math
+from collections import UserString
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -324,6 +325,10 @@ def to_dict(part: Any) -> dict[str, Any]:
     return fields
 
 
+_NO_LISTS: Final = (bytes, bytearray, memoryview, UserString)
+"""Sequences that are not meant as a list. The items of the last one are of its own class, without an end."""
+
+
 def plain(value: Any, *, duration: bool = False) -> Any:
     """`value` as JSON values: parts become dicts, datetimes text, durations "…s"."""
     if isinstance(value, str | bool):
@@ -338,7 +343,7 @@ def plain(value: Any, *, duration: bool = False) -> Any:
         return seconds(lifetime_seconds(value))
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+    if isinstance(value, Sequence) and not isinstance(value, _NO_LISTS):
         return [plain(item, duration=duration) for item in value]
     return value
 

@@ -116,7 +116,7 @@ def matching(pattern: re.Pattern[str], expected: str) -> Check:
 def one_of(*names: str, any_case: bool = False) -> Check:
     def check(value: Any, where: str) -> None:
         # proto3 JSON also takes an enum's number.
-        known = 0 <= value < len(names) if type(value) is int else value in names
+        known = 0 <= value < len(names) if type(value) is int else isinstance(value, str) and value in names
         if not known and not (any_case and isinstance(value, str) and value.upper() in names):
             raise FieldError(f"{where} must be one of {', '.join(names)}, not {json_shown(value)}")
 

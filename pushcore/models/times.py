@@ -76,4 +76,5 @@ def moment_problem(value: Any) -> str:
         )
     if isinstance(value, datetime):
         return "is a datetime, which a dict cannot have here: it takes UNIX seconds"
-    return f"is not a number but {json_kind(value)}: it takes UNIX seconds"
+    found = repr(value) if isinstance(value, float) else json_kind(value)  # NaN or infinity
+    return f"is not a number but {found}: it takes UNIX seconds"

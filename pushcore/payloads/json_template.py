@@ -15,6 +15,7 @@ import orjson
 
 from ..audience.dialects import NOT_UTF8, is_utf8, meant_column
 from ..audience.problems import MAX_SHOWN, BadInput, BadRow, printable, read_small, shown
+from ..models.json_values import json_problem
 from .values import ANY, CONVERSIONS, TEXT, VALUE_ERRORS, Render, nested, nesting, render_of
 from .values import flat as only_flat
 
@@ -270,7 +271,9 @@ def _bad_row(placeholder: Placeholder, name: str, row: Any, key: Any, error: Exc
     if isinstance(row[key], str) and not is_utf8(row[key]):
         return BadRow(f"the value of {column} cannot be JSON: it is {NOT_UTF8} {where}")
     if isinstance(error, TypeError):  # from orjson, for a surrogate or a number of more than 64 bits
-        return BadRow(f"the value of {column} cannot be JSON: {error} {where}")
+        return BadRow(
+            f"the value of {column} cannot be JSON: {json_problem(row[key], 'it') or error} {where}"
+        )
     return BadRow(f"{column}: {error} {where}")
 
 

@@ -8,6 +8,7 @@ from binascii import unhexlify
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final, NoReturn
 
+from ..arguments import kind
 from ..audience.audience import Audience
 from ..audience.dialects import meant_column, unused_columns
 from ..audience.problems import BadInput, BadRow, shown
@@ -23,6 +24,11 @@ from .json_template import JsonTemplate, place
 
 _BATCH: Final = 256
 _BATCHES_AHEAD: Final = 8
+
+NO_MAPPING: Final = "a row must be a mapping, not {}"
+NO_PUSH: Final = "the row has a value that cannot be part of a push"
+STRANGE: Final = (TypeError, ValueError, AttributeError, RecursionError)
+"""What a value in a row of a program raises that is of no class of JSON. Those of files are."""
 
 Row = ApnsRow | FcmRow
 Bad = tuple[int, str, str, str, Verdict]
@@ -106,7 +112,11 @@ class Rows:
                 return
             self.taken = number
             if by_name:
-                token = values.get(token_at)
+                try:
+                    token = values.get(token_at)
+                except AttributeError:  # from a program; the rows of files are objects
+                    self._bad(number, "", NO_MAPPING.format(kind(values)))
+                    continue
                 if token is None:
                     token = token_of(values)
                 platform_value = values.get(platform_at)
@@ -147,6 +157,10 @@ class Rows:
             except BadRow as error:
                 platform = platform or error.platform or only
                 self.on_bad(number, text_of(token), str(error), platform, error.verdict)
+                continue
+            except STRANGE as error:
+                reason = f"{NO_PUSH}: {error}"
+                self.on_bad(number, text_of(token), reason, platform or only, Verdict.INVALID)
                 continue
             yield push
         self.ended = True

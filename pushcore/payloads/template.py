@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import NoneType
 from typing import Any, Final, Literal, NoReturn, Self, TypedDict, Unpack, cast
 
 from ..arguments import check, check_choice, check_type, check_whole, kind
@@ -15,20 +16,21 @@ from ..audience.records import OnBad
 from ..audience.shards import WHOLE, Shard
 from ..errors import ConfigurationError
 from ..models.apns import PUSH_TYPES, ApnsPriority, ApnsPushType, Notification, PushType
-from ..models.expo import AndroidForm
+from ..models.expo import FORMS, AndroidForm
 from ..models.fcm import Message
+from ..models.json_values import json_problem
 from ..models.times import expiration_problem
 from ..results import Verdict
 from .apns_rows import ApnsRows, RowDefaults
 from .devices import APNS, FCM, NAMES, find_device, token_of
 from .duplicates import Duplicates, TokenSample
 from .fcm_rows import FcmRows
-from .formats import PayloadFiles
+from .formats import FORMATS, PayloadFiles
 from .json_template import read_object
 from .notices import csv_notices
 from .payload import ApnsPayload, FcmPayload, Payload
+from .rows import NO_MAPPING, NO_PUSH, STRANGE, Rows
 from .rows import OnBad as OnBadRow
-from .rows import Rows
 
 PayloadFormat = Literal["auto", "expo", "apns", "fcm"]
 
@@ -93,8 +95,15 @@ class Template:
     ) -> None:
         check_type("name", name, str, "a string")
         if not isinstance(payload, Mapping):
-            raise ConfigurationError(f"{name} must be a JSON object, not {type(payload).__name__}")
+            raise ConfigurationError(f"{name} must be a JSON object, not {kind(payload)}")
+        check_choice("format", format, FORMATS)
+        check_choice("android", android, FORMS)
+        check_type("experience_id", experience_id, (str, NoneType), "a string or None")
+        check_type("scope_key", scope_key, (str, NoneType), "a string or None")
         _check_options(push_type, priority, expiration, collapse_id)
+        content = dict(payload)
+        if problem := json_problem(content, name):
+            raise ConfigurationError(problem)
         options = PayloadFiles(
             form=format,
             push_type=push_type,
@@ -104,7 +113,7 @@ class Template:
             format_option="format",
         )
         try:
-            payloads = options.of_object(dict(payload), name)
+            payloads = options.of_object(content, name)
         except BadInput as error:
             raise ConfigurationError(str(error)) from None
         self._set(payloads, RowDefaults(push_type, priority, expiration, collapse_id), None)
@@ -175,6 +184,8 @@ class Template:
         Raises:
             ValueError: The row cannot become a push; the message says why.
         """
+        if not hasattr(row, "get"):
+            raise ValueError(NO_MAPPING.format(kind(row)))
         try:
             device = find_device(token_of(row), row.get("platform"), keys=row)
             number = next(self._numbers)
@@ -183,10 +194,8 @@ class Template:
             return self._make_fcm(number, device.token, device.fid, row)
         except BadRow as error:
             raise ValueError(str(error)) from None
-        except (AttributeError, TypeError):
-            if isinstance(row, Mapping):
-                raise
-            raise ValueError(f"a row must be a mapping, not {kind(row)}") from None
+        except STRANGE as error:
+            raise ValueError(f"{NO_PUSH}: {error}") from None
 
     def render_many(
         self, rows: Iterable[Mapping[str, Any]], on_bad: Callable[[int, str], object] | None = None
@@ -209,6 +218,8 @@ class Template:
                 raise ValueError(f"row {number}: {reason}")
             on_bad(number, reason)
 
+        if not isinstance(rows, Iterable):
+            raise ValueError(f"rows must be an iterable of mappings, not {kind(rows)}")
         # A new template, because each call has its own prefix of apns-ids.
         again = type(self).of_payloads(self._payloads, self._defaults)
         yield from again.rows(cast(Audience, _Given(rows)), bad, missing="the template has no payload for it")

@@ -99,6 +99,7 @@ class Worker:
         check_type("offers", offers, (Mapping, type(None)), "a mapping or None")
         check_type("name", name, (str, type(None)), "a string or None")
         check_number("linger", linger, above=-1)
+        check_function("on_state", on_state, "print")
         self.name = name or f"{socket.gethostname()}-{os.getpid()}"
         self._queue = queue
         self._engine = engine

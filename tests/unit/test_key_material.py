@@ -303,7 +303,7 @@ def test_a_malformed_certificate_is_rejected(name: str, source: Any, words: str)
             lambda: AnyKey(ec.generate_private_key(ec.SECP384R1()), **IDS),
             "key holds a key on the curve secp384r1",
         ),
-        (lambda: AnyKey.from_pem(None, **IDS), "the key must be str or bytes, not NoneType"),
+        (lambda: AnyKey.from_pem(None, **IDS), "the key must be str or bytes, not None"),
         (
             lambda: AnyKey(ec_key(), key_id="ABC123DEFG", team_id=b"TEAM123456"),
             "team_id must be 10 characters of A-Z and 0-9, as Apple shows it for the key, not bytes",

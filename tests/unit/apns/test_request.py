@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import UserDict
 from collections.abc import Iterator
+from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -17,6 +20,7 @@ from pushcore.models.apns import PUSH_TYPES, ApnsPushType, Notification, PushTyp
 from pushcore.models.aps import Aps
 from pushcore.requests import END, build_one
 from pushcore.results import Result, Verdict
+from tests.support.strange_values import Array
 
 TOKEN = "ab" * 32
 PAYLOAD = {"aps": {"alert": "Hi"}}
@@ -372,6 +376,29 @@ class Hostile:
 def test_an_object_that_fails_when_it_is_looked_at_costs_its_push_alone(name: str) -> None:
     fields: dict[str, Any] = {"token": TOKEN, "payload": PAYLOAD, name: Hostile()}
     assert name in str(refused(Notification(**fields)).detail)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (Array(), "must be a value of JSON, not Array"),
+        (Decimal("sNaN"), "must be a value of JSON, not Decimal"),
+        (MappingProxyType({"title": "Hi"}), "must be a dict, not mappingproxy"),
+        (UserDict(title="Hi"), "must be a dict, not UserDict"),
+    ],
+)
+@pytest.mark.parametrize("name", ["alert", "badge", "content-available", "event", "interruption-level", "x"])
+def test_a_value_in_the_payload_is_not_told_as_a_token(name: str, value: Any, words: str) -> None:
+    """Whatever it raises, in the first push of its kind, whose payload is looked at, and in the next."""
+    builder = requests()
+    payload = {"aps": {"alert": "Hi", name: value}}
+    for _ in range(2):
+        detail = str(refused(Notification(TOKEN, payload), builder).detail)
+        assert detail.startswith(f"the payload cannot be JSON: payload.aps.{name} {words}")
+    payload = {"aps": {**UPDATE, "timestamp": value}}
+    detail = str(refused(Notification(TOKEN, payload, push_type="liveactivity")).detail)
+    assert "timestamp" in detail
+    assert "token" not in detail
 
 
 def test_a_live_activity_has_its_limit_too() -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from pushcore.audience.problems import BadInput, BadRow, explain, printable, read_small, shown
 from pushcore.results import Verdict
+from tests.support.strange_values import DEEP
 
 
 def test_text_that_prints_is_shown_as_it_is() -> None:
@@ -34,6 +36,23 @@ def test_a_long_text_is_cut_before_it_is_escaped() -> None:
     assert printable("x" * 5, 5) == "xxxxx"
     assert printable("x" * 6, 5) == "xxxxx…"
     assert printable("\x1b" * 6, 2) == r"\x1b\x1b…"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (True, "'true'"),
+        (None, "'null'"),
+        ({"a": [1]}, "'{\"a\":[1]}'"),
+        (Decimal("1.50"), "'1.50'"),
+        (object(), "'object'"),
+        ({"a": object()}, "'dict'"),
+        (DEEP, "'list'"),
+    ],
+)
+def test_a_value_of_any_class_is_shown(value: object, text: str) -> None:
+    assert shown(value) == text
+    assert shown(10**5000) == "'int'"
 
 
 def test_a_value_is_shown_between_quotes_and_short() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import enum
+from collections import UserString
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from itertools import product
 from types import MappingProxyType
 from typing import Any
@@ -28,6 +30,7 @@ from pushcore.models.fcm import (
     FcmNotification,
     FcmOptions,
     LegacyMessage,
+    LegacyNotification,
     LightSettings,
     Message,
     RemoteNotification,
@@ -36,6 +39,7 @@ from pushcore.models.fcm import (
 )
 from pushcore.requests import END
 from pushcore.results import Result, Verdict
+from tests.support.strange_values import DEEP, Array
 
 from .building import FID, TOKEN, build, path_of, refused, requests, sent, to
 
@@ -447,6 +451,74 @@ def test_an_object_that_fails_when_it_is_looked_at_costs_its_push_alone(name: st
     token = None if name == "fid" else TOKEN
     fields: dict[str, Any] = {"token": token, name: Hostile()}
     assert name in refused(Message(**fields))
+
+
+any_android: Any = AndroidConfig
+"""For arguments of a wrong type."""
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"android": any_android(collapse_key=DEEP)}, "android is nested too deeply"),
+        ({"notification": DEEP}, "notification is nested too deeply"),
+        (
+            {"android": any_android(collapse_key=UserString("x"))},
+            "android.collapse_key must be a string, not UserString",
+        ),
+        (
+            {"android": any_android(priority=Array())},
+            "android.priority must be one of NORMAL, HIGH, not Array",
+        ),
+        ({"fcm_options": UserString("x")}, "fcm_options must be an object, not UserString"),
+    ],
+)
+def test_a_part_that_json_does_not_have_is_named(fields: dict[str, Any], words: str) -> None:
+    assert words in refused(to(**fields))
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"to": False}, "to must be a string, not false"),
+        ({"to": datetime(2030, 1, 1)}, "to must be a string, not datetime"),
+        ({"condition": False}, "condition must be a string, not false"),
+        ({"registration_ids": False}, "registration_ids must be a list of 1 to 1000 tokens"),
+        ({"registration_ids": TOKEN}, "registration_ids must be a list of 1 to 1000 tokens, not a string"),
+        ({"to": TOKEN, "data": {1: 2}}, "the keys of data must be strings, not int (1)"),
+        ({"to": TOKEN, "data": {"a": b"x"}}, "data.a must be a value of JSON, not bytes"),
+        ({"to": TOKEN, "priority": Array()}, "priority must be one of normal, high, not Array"),
+    ],
+)
+def test_a_legacy_field_of_a_wrong_type_is_named(fields: dict[str, Any], words: str) -> None:
+    assert words in refused(LegacyMessage(**fields), LegacyRequestBuilder("x"))
+
+
+any_notification: Any = LegacyNotification
+
+
+@pytest.mark.parametrize("name", ["title_loc_args", "body_loc_args"])
+def test_arguments_of_a_legacy_text(name: str) -> None:
+    for value in (
+        7,
+        True,
+        b"ab",
+        {"a": 1},
+        datetime(2030, 1, 1).time,
+        object(),
+        [object()],
+    ):
+        notification = any_notification(**{name: value})
+        detail = refused(LegacyMessage(to=TOKEN, notification=notification), LegacyRequestBuilder("x"))
+        assert f"notification.{name}" in detail, value
+    notification = any_notification(**{name: ("a", "b")})
+    assert notification.to_dict() == {name: '["a","b"]'}
+
+
+def test_half_of_a_surrogate_pair_in_a_legacy_notification() -> None:
+    notification = LegacyNotification(subtitle="\ud800")
+    detail = refused(LegacyMessage(to=TOKEN, notification=notification), LegacyRequestBuilder("x"))
+    assert "notification.subtitle must be valid Unicode" in detail
 
 
 def test_a_ttl_beyond_any_float_is_invalid() -> None:

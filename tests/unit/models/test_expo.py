@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import UserDict
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -25,6 +27,7 @@ from pushcore.models.fcm import FcmNotification, LegacyMessage, Message
 from pushcore.requests import build_one
 from pushcore.results import Result, Verdict
 from tests.support.expo_listing import APNS, FCM, FID, FULL, sent
+from tests.support.strange_values import DEEP, Array
 
 NOW = 1_700_000_000.0
 
@@ -284,6 +287,32 @@ def test_warnings_of_a_process_are_bounded(caplog: pytest.LogCaptureFixture) -> 
 def test_data_that_cannot_be_json() -> None:
     with pytest.raises(ValueError, match=r"^data\.a must be a value of JSON, not object$"):
         to_message({"data": {"a": object()}}, FCM)
+    nested: Any
+    for nested in (MappingProxyType({}), UserDict()):
+        with pytest.raises(ValueError, match=r"^data\.a must be a dict, not (mappingproxy|UserDict)$"):
+            to_message({"data": {"a": nested}}, FCM)
+    assert to_message({"data": MappingProxyType({"a": 1})}, FCM).data == {"body": '{"a":1}'}
+    with pytest.raises(ValueError, match=r"^data\._richContent\.x must be a value of JSON, not object$"):
+        to_message({"richContent": {"x": object()}}, FCM)
+
+
+@pytest.mark.parametrize("name", ["priority", "interruptionLevel"])
+def test_a_choice_is_a_text(name: str) -> None:
+    for value in (Array(), ["high"], 7):
+        with pytest.raises(ValueError, match=rf"^{name} must be one of "):
+            ExpoMessage.from_dict({name: value})
+
+
+@pytest.mark.parametrize("android", ["dta", "", 7, [], object(), Array(), DEEP])
+def test_a_form_for_android_that_is_none(android: Any) -> None:
+    """It is refused with a token of Apple's, too: the next may be of Google's."""
+    for token in (APNS, FCM):
+        with pytest.raises(ValueError, match=r"^android must be one of notification, data, not ") as caught:
+            to_push({"title": "Hi"}, token, android=android)
+        assert " at 0x" not in str(caught.value)
+    for convert in (to_message, to_legacy):
+        with pytest.raises(ValueError, match=r"^android must be one of notification, data, not "):
+            convert({"title": "Hi"}, FCM, android=android)
 
 
 def test_times_of_other_types() -> None:
@@ -294,6 +323,7 @@ def test_times_of_other_types() -> None:
     assert ExpoMessage(ttl=5, expiration=timedelta(hours=1)) == ExpoMessage(ttl=5)
     for fields in (
         {"ttl": timedelta(seconds=-1)},
+        {"expiration": timedelta(seconds=-1)},
         {"expiration": moment.replace(tzinfo=None)},
         {"ttl": moment},
     ):

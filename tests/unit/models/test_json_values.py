@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import uuid
+from collections import UserDict
 from types import MappingProxyType
 from typing import Any
 
@@ -33,7 +34,8 @@ for _ in range(300):
         ({"a": {1: 2}}, "the keys of payload.a must be strings, not int (1)"),
         ({"a": {b"b": 2}}, "the keys of payload.a must be strings, not bytes (b'b')"),
         ({"x\n": object()}, "payload['x\\n'] must be a value of JSON, not object"),
-        (MappingProxyType({"a": object()}), "payload.a must be a value of JSON, not object"),
+        ({"a": MappingProxyType({})}, "payload.a must be a dict, not mappingproxy"),
+        ({"a": [UserDict(b=1)]}, "payload.a[0] must be a dict, not UserDict"),
         (DEEP, "is nested too deeply"),
     ],
 )

@@ -61,7 +61,7 @@ def test_a_live_activitys_moment_may_be_of_the_past(value: int) -> None:
         (float(NOW * 1000), "milliseconds"),
         (float(NOW), "is written with a decimal point: it takes UNIX seconds as a whole number"),
         (NOW + 0.25, "is written with a decimal point"),
-        (float("nan"), "is not a number"),
+        (float("nan"), "is not a number but nan"),
         (str(NOW), "is not a number"),
         (None, "is not a number but null"),
         (True, "is not a number but true or false"),

@@ -7,6 +7,7 @@ import datetime
 import enum
 import json
 import uuid
+from collections import UserDict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 import pushcore
 from pushcore import ConfigurationError, Message, Notification, Template
+from tests.support.strange_values import DEEP, Array
 
 APNS = "ab" * 32
 FID = "dPx6Y0k3Qm2Vb1N9zW8aLk"
@@ -133,6 +135,45 @@ def test_a_row_that_is_no_mapping_is_named(row: Any) -> None:
         Template(EXPO).render(row)
 
 
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (None, "a row must be a mapping, not None"),
+        ([APNS], "a row must be a mapping, not list"),
+        (APNS, "a row must be a mapping, not str"),
+        ({1: 2}, "the row has no token"),
+        ({"token": Array()}, "the row has a value that cannot be part of a push"),
+        ({"token": APNS, "platform": Array()}, "the row has a value that cannot be part of a push"),
+        ({"token": APNS, "platform": object()}, "platform: 'object' is neither ios"),
+        (
+            {"token": APNS, "name": b"x", "order": 1},
+            "the value of 'name' cannot be JSON: it must be a value of",
+        ),
+        ({"token": APNS, "name": 1 << 70, "order": 1}, "it must be a whole number of 64 bits"),
+        ({"token": APNS, "name": "x", "order": "\ud800"}, "it must be valid Unicode"),
+        ({"token": APNS, "name": "x", "order": {"a": {1}}}, "it.a must be a value of JSON, not set"),
+        ({"token": APNS, "name": "x", "order": DEEP}, "it is nested too deeply"),
+    ],
+)
+def test_one_strange_row_does_not_end_the_others(row: Any, words: str) -> None:
+    right = {"token": APNS, "name": "x", "order": 1}
+    template = Template(EXPO)
+    bad: list[tuple[int, str]] = []
+    pushes: list[Any] = list(template.render_many([right, row, right], lambda *given: bad.append(given)))
+    assert [push.row for push in pushes] == [1, 3]
+    assert [number for number, _ in bad] == [2]
+    assert words in bad[0][1]
+    with pytest.raises(ValueError) as caught:  # what it says is looked at below
+        template.render(row)
+    assert words in str(caught.value)
+
+
+def test_rows_that_are_none() -> None:
+    wrong: Any = 7
+    with pytest.raises(ValueError, match="rows must be an iterable of mappings, not int"):
+        next(Template(EXPO).render_many(wrong))
+
+
 def test_one_row_is_read_at_a_time() -> None:
     read: list[int] = []
 
@@ -163,6 +204,15 @@ def test_one_row_is_read_at_a_time() -> None:
         ({"message": {"token": "x"}}, {}, "the template: the message has a token; expected none"),
         ({"data": {"a": "b"}}, {}, "expected format expo, or a payload for each"),
         ({"titel": "x"}, {}, "format"),
+        ({1: 2}, {}, "the keys of the template must be strings, not int (1)"),
+        ({"apns": {"aps": {}}, "fcm": {1: 2}}, {}, "the keys of the template.fcm must be strings"),
+        ({"aps": {"alert": object()}}, {}, "the template.aps.alert must be a value of JSON, not object"),
+        ({"aps": UserDict(alert="x")}, {}, "the template.aps must be a dict, not UserDict"),
+        ({"aps": {"alert": "x"}, "n": DEEP}, {}, "the template is nested too deeply"),
+        ({"aps": {}}, {"format": object()}, "format must be one of auto, expo, apns, fcm, not object"),
+        ({"aps": {}}, {"android": "dta"}, "android must be one of notification, data, not 'dta'"),
+        ({"title": "x"}, {"experience_id": 7}, "experience_id must be a string or None, not int"),
+        ({"title": "x"}, {"scope_key": b"x"}, "scope_key must be a string or None, not bytes"),
         ({"title": "x"}, {"format": "sms"}, "format must be one of auto, expo, apns, fcm, not 'sms'"),
         (
             {"apns": {"aps": {}}, "fcm": {"message": {"data": {"google.x": "a"}}}},
