@@ -12,7 +12,7 @@ from typing import IO, Any, Final, cast
 
 from ..redaction import describe_secret
 from .content import BLOCK, GZIP, Blocks, Content
-from .dialects import INVISIBLE, header_problem, is_utf8, meant_token, utf8_problem, what_else
+from .dialects import INVISIBLE, header_problem, is_utf8, meant_token, utf8_problem, what_else, wide_problem
 from .parquet import MAGIC, ParquetRows
 from .problems import BadInput, explain, shown
 from .records import LINES, OnBad, csv_records, decoded, encoded, json_records
@@ -25,7 +25,6 @@ CSV, NDJSON, PARQUET = "csv", "ndjson", "parquet"
 _BOM: Final = b"\xef\xbb\xbf"
 _ENDS: Final = (b"", b"\n", b"\r")
 """The end of a complete text; an empty text ends with nothing."""
-_UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
 
 
 class Audience:
@@ -87,11 +86,8 @@ class Audience:
         self._content = Content(self._blocks, self.name, packed=self._packed, at_end=self._check_end)
         self._buffer = io.BufferedReader(self._content, BLOCK)
         head = self._buffer.peek(len(MAGIC))
-        if head.startswith(_UTF16) or b"\0" in head[:2]:  # with a byte order mark, or without
-            form = "UTF-32" if b"\0\0" in head[:4] else "UTF-16"
-            raise BadInput(
-                f"{self.name} is in {form}; expected UTF-8: convert the file, as by iconv -f {form} -t UTF-8"
-            )
+        if problem := wide_problem(head):
+            raise BadInput(f"{self.name} {problem}")
         if head.startswith(MAGIC):
             raise BadInput(
                 f"{self.name} is Parquet inside gzip; expected it without gzip, Parquet is compressed already"

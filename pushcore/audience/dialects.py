@@ -17,6 +17,7 @@ NOT_UTF8: Final = (
 )
 """Part of a message on a file, a line or a value."""
 
+_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 _SEPARATORS: Final = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _EXCEL: Final = re.compile(r'\s*"?sep=(.?)', re.IGNORECASE | re.DOTALL)
 
@@ -97,6 +98,14 @@ def is_utf8(text: str) -> bool:
     return text.isascii() or not any("\udc80" <= character <= "\udcff" for character in text)
 
 
+def wide_problem(head: bytes) -> str:
+    """That the first bytes of a file are UTF-16 or UTF-32, as the end of a sentence; empty if they are not."""
+    if not head.startswith(_UTF_16) and b"\0" not in head[:2]:  # with a byte order mark, or without
+        return ""
+    form = "UTF-32" if b"\0\0" in head[:4] else "UTF-16"
+    return f"is in {form}; expected UTF-8: convert the file, as by iconv -f {form} -t UTF-8"
+
+
 def utf8_problem(head: bytes) -> str:
     """That the first bytes of a file are not UTF-8, as the end of a sentence; empty if they are."""
     try:
@@ -136,6 +145,8 @@ def unused_columns(columns: Iterable[str], known: Collection[str]) -> list[str]:
 def _meant_token(columns: tuple[str, ...]) -> str:
     for column in columns:
         name = _folded(column)
+        if column == "token":  # it is there, without a value
+            return ""
         if "token" in name or name in _TOKEN_WORDS or difflib.get_close_matches(name, ("token",)):
             return f"; did you mean {shown(column)}? Its name must be token"
     if any(len(column) >= _LONG_AS_A_TOKEN and " " not in column for column in columns):

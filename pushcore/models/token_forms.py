@@ -45,7 +45,12 @@ _BEFORE_SEPARATORS: Final = (
     (r"expo(?:nent)?pushtoken.*", "begins like a token of Expo's, and its brackets are missing"),
     (r"eyj[\w-]+\.[\w-]+\.[\w-]*", "is a JWT"),
     (
-        r"\(?(?:null|none|nil|undefined|nan|true|false|blacklisted)\)?",
+        r"[0-9]+(?:[.,][0-9]+)?e\+[0-9]+",
+        "is a number in scientific notation: a spreadsheet has changed it, so import the column as text",
+    ),
+    (r"(?:[a-z]+[_ -]?)?tokens?", "is the name of a column, as in a second header row"),
+    (
+        r"\(?(?:null|none|nil|undefined|nan|true|false|blacklisted|#?n/?a|unknown|empty|missing|deleted|0|-+)\)?",
         "is a word that programs write instead of a missing token",
     ),
     (r"(?:[0-9a-f]{2,16}[\s:-]+){3,}[0-9a-f]{1,16}", "has separators between its hexadecimal digits"),

@@ -9,12 +9,55 @@ from ..arguments import json_kind
 
 _EXPO: Final = '{"title": "Hi", "body": "…"}'
 _ONE_EACH: Final = '{"apns": {"aps": {…}}, "fcm": {"notification": {…}}}'
+_ONESIGNAL: Final = f"is a notification of OneSignal's API; expected {_EXPO}"
+_BEAMS: Final = f"is a publish request of Pusher Beams; expected {_ONE_EACH}"
 _FORMATS: Final[tuple[tuple[frozenset[str], frozenset[str], str], ...]] = (
     (
         frozenset({"app_id"}),
         frozenset({"contents", "headings", "include_player_ids", "include_aliases", "included_segments"}),
-        f"is a notification of OneSignal's API; expected {_EXPO}",
+        _ONESIGNAL,
     ),
+    (
+        frozenset({"contents"}),
+        frozenset({"headings", "include_player_ids", "include_aliases", "included_segments", "filters"}),
+        _ONESIGNAL,
+    ),
+    (frozenset({"interests"}), frozenset({"apns", "fcm", "web"}), _BEAMS),
+    (frozenset({"users"}), frozenset({"apns", "fcm", "web"}), _BEAMS),
+    (frozenset({"where", "data"}), frozenset(), f"is a push of Parse; expected {_EXPO}"),
+    (frozenset({"platform", "audience"}), frozenset(), f"is a push of JPush; expected {_EXPO}"),
+    (
+        frozenset({"messages"}),
+        frozenset({"broadcast", "external_user_ids", "segment_id", "audience", "campaign_id", "recipients"}),
+        f"is a request of Braze or another service; expected {_EXPO}",
+    ),
+    (
+        frozenset({"title", "description"}),
+        frozenset({"pass_through", "notify_type", "registration_id", "restricted_package_name"}),
+        f"is a message of Xiaomi's Mi Push; expected {_EXPO}",
+    ),
+    (
+        frozenset(),
+        frozenset({"MessageConfiguration", "MessageRequest", "APNSMessage", "GCMMessage"}),
+        f"is a message of Amazon Pinpoint; expected {_ONE_EACH}",
+    ),
+    (
+        frozenset({"fcmV1Message"}),
+        frozenset(),
+        'has its message in "fcmV1Message", as Amazon SNS takes it; expected what is in it, {"message": {…}}',
+    ),
+    (
+        frozenset({"endpoint", "keys"}),
+        frozenset(),
+        f"is a Web Push subscription, the address of a browser; expected a message such as {_EXPO}",
+    ),
+    (frozenset({"web_push"}), frozenset(), f"is a declarative Web Push message; expected {_EXPO}"),
+    (
+        frozenset({"Notification"}),
+        frozenset(),
+        'is a message of firebase-admin with names of Go or C#; expected FCM\'s JSON, {"message": {"notification": {…}}}',
+    ),
+    (frozenset({"ios", "android"}), frozenset(), f"has parts for ios and android; expected {_ONE_EACH}"),
     (
         frozenset({"notifications"}),
         frozenset(),
@@ -42,12 +85,22 @@ _OF_APS: Final = frozenset(("alert", "badge", "sound", "content-available", "mut
 _TARGETS: Final = frozenset({"token", "tokens", "devicetoken", "devicetokens", "registrationid", "to"})
 
 
-def foreign_format(content: dict[str, Any]) -> str:
-    """The format of a payload that is in none of ours, as the end of a sentence; empty if it is not recognised."""
+def service_format(content: dict[str, Any]) -> str:
+    """The format of another service that a payload is in, as the end of a sentence; empty if it is not recognised."""
     keys = content.keys()
     for every, one, words in _FORMATS:
         if keys >= every and (not one or keys & one):
             return words
+    if "title" in keys and "body" not in keys and isinstance(content.get("message"), str):
+        return f"is a message of ntfy, Gotify, Pushover or another service; expected {_EXPO}"
+    return ""
+
+
+def foreign_format(content: dict[str, Any]) -> str:
+    """The same, and parts of our formats in wrong places."""
+    keys = content.keys()
+    if service := service_format(content):
+        return service
     if "message" in keys and not isinstance(content["message"], dict):
         return f'has a "message" that is {json_kind(content["message"])}; expected an object, FCM\'s message'
     payload = content.get("payload")

@@ -9,9 +9,10 @@ from typing import Any, Final
 from ..audience.problems import BadInput, printable, shown
 from ..models.apns import ApnsPushType, PushType
 from ..models.expo import AndroidForm, ExpoMessage
+from ..models.expo_message import unknown_keys
 from ..models.fcm import Message
 from .devices import APNS, FCM, NAMES
-from .foreign import foreign_format
+from .foreign import foreign_format, service_format
 from .json_template import read_object
 from .legacy import from_listing, is_legacy, is_listing, refuse_legacy
 from .payload import ApnsPayload, ExpoPayload, FcmPayload, Payload
@@ -151,6 +152,8 @@ class PayloadFiles:
         if content and expo and not fcm:
             return FCM
         if content and fcm and (not expo or any(key in content for key in _EXPO_TEXTS)):
+            if unknown_keys(content) and (service := service_format(content)):
+                raise BadInput(f"{name} {service}")
             return EXPO
         foreign = foreign_format(content) if expo else ""
         if foreign:

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from ..audience.dialects import NOT_UTF8, is_utf8, meant_column
+from ..audience.dialects import NOT_UTF8, is_utf8, meant_column, wide_problem
 from ..audience.problems import MAX_SHOWN, BadInput, BadRow, printable, read_small, shown
 from ..models.json_values import json_problem
 from .values import ANY, CONVERSIONS, TEXT, VALUE_ERRORS, Render, nested, nesting, render_of
@@ -251,6 +251,8 @@ def read_object(path: str) -> dict[str, Any]:
 
 def json_object(data: bytes, name: str) -> dict[str, Any]:
     """The JSON object in `data`; its name in errors is `name`. Raises `BadInput` if `data` has another content."""
+    if problem := wide_problem(data):
+        raise BadInput(f"{name} {problem}")
     try:
         content = orjson.loads(data.removeprefix(_BOM))
     except orjson.JSONDecodeError as error:

@@ -94,6 +94,7 @@ def test_a_column_of_tokens_under_another_name_is_meant(name: str) -> None:
 
 
 def test_no_column_is_meant_by_other_names() -> None:
+    assert meant_token(["name", "token", "push_token"]) == ""  # of a row whose token is null
     assert meant_token(["id", "name", "badge", "", "x" * 50, "a sentence of words " * 10]) == ""
     assert meant_column("name", ["id", "badge"]) == ""
     assert meant_column("first_name", ["token", "First Name"]) == "; did you mean 'First Name'?"

@@ -84,6 +84,26 @@ def test_a_registration_token_that_a_program_has_put_together_wrongly(text: str,
     assert recognise(text).reason == f"the token {words}"
 
 
+@pytest.mark.parametrize("text", ["1.23457E+63", "1,23457E+063", "4E+7", "12e+5"])
+def test_a_number_that_a_spreadsheet_has_made_of_a_token(text: str) -> None:
+    for told in (unlike_fcm(text), unlike_apns(text), recognise(text).reason):
+        assert "is a number in scientific notation: a spreadsheet has changed it" in told
+
+
+@pytest.mark.parametrize("text", ["token", "Token", "device_token", "registration-token", "tokens"])
+def test_the_name_of_the_column_in_the_place_of_a_token(text: str) -> None:
+    for told in (unlike_fcm(text), unlike_apns(text), recognise(text).reason):
+        assert "is the name of a column, as in a second header row" in told
+
+
+@pytest.mark.parametrize(
+    "text", ["N/A", "#N/A", "na", "n/a", "-", "--", "0", "unknown", "(deleted)", "(null)", "None", "<nil>"]
+)
+def test_a_word_in_the_place_of_a_missing_token(text: str) -> None:
+    for told in (unlike_fcm(text), unlike_apns(text)):
+        assert told
+
+
 def test_base64() -> None:
     for size, fits in ((16, False), (31, False), (32, True), (80, True)):
         content = bytes(range(250, 250 - size, -1))

@@ -25,6 +25,22 @@ SNS = {"default": "x", "GCM": json.dumps({"data": {"a": "b"}}), "APNS": json.dum
         ({"tokens": ["x"], "notification": {"title": "x"}}, "a MulticastMessage of firebase-admin"),
         (SNS, "a message of Amazon SNS"),
         ({"audience": "all", "device_types": "all", "notification": {"alert": "x"}}, "of Airship's API"),
+        ({"contents": {"en": "Hi"}, "included_segments": ["All"]}, "of OneSignal's API"),
+        ({"interests": ["hello"], "apns": APS, "fcm": {"notification": {"title": "x"}}}, "of Pusher Beams"),
+        ({"users": ["u"], "web": {"notification": {"title": "x"}}}, "of Pusher Beams"),
+        ({"where": {"deviceType": "ios"}, "data": {"alert": "x"}}, "a push of Parse"),
+        ({"platform": "all", "audience": "all", "notification": {"alert": "x"}}, "a push of JPush"),
+        ({"messages": {"apple_push": {"alert": "x"}}, "broadcast": True}, "a request of Braze"),
+        ({"title": "x", "description": "y", "pass_through": 0}, "a message of Xiaomi's Mi Push"),
+        ({"MessageConfiguration": {"APNSMessage": {"Body": "x"}}}, "a message of Amazon Pinpoint"),
+        ({"fcmV1Message": {"message": {"data": {"a": "b"}}}}, 'has its message in "fcmV1Message"'),
+        ({"endpoint": "https://x", "keys": {"p256dh": "a", "auth": "b"}}, "is a Web Push subscription"),
+        ({"web_push": 8030, "notification": {"title": "x"}}, "is a declarative Web Push message"),
+        ({"Notification": {"Title": "x"}, "Token": "y"}, "of firebase-admin with names of Go or C#"),
+        ({"ios": APS, "android": {"notification": {"title": "x"}}}, "has parts for ios and android"),
+        ({"title": "x", "message": "y"}, "a message of ntfy, Gotify, Pushover or another service"),
+        ({"topic": "t", "title": "x", "message": "y", "priority": 4}, "a message of ntfy, Gotify, Pushover"),
+        ({"title": "x", "tokens": ["y"], "platform": 1}, "a notification of gorush"),
         ({"message": []}, 'has a "message" that is a list'),
         ({"payload": APS}, 'has its payload in "payload"'),
         ({"token": "x", "payload": APS}, 'has its payload in "payload"'),
@@ -46,6 +62,15 @@ def test_the_format_of_another_service_is_named(
 @pytest.mark.parametrize("content", [{}, {"k": 1}, {"titel": "x"}, {"mdm": "x"}, APS])
 def test_other_keys_belong_to_no_service(content: Any) -> None:
     assert foreign_format(content) == ""
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_payload_in_utf_16_is_named(tmp_path: Path, encoding: str, mark: str) -> None:
+    """As PowerShell's redirection writes it."""
+    (tmp_path / "payload.json").write_bytes(f'{mark}{{"title": "x"}}'.encode(encoding))
+    with pytest.raises(BadInput, match=rf"is in {encoding[:6].upper()}; expected UTF-8: convert the file"):
+        PayloadFiles(common=str(tmp_path / "payload.json")).load(["apns"])
 
 
 def test_a_payload_of_a_list_says_what_is_expected(tmp_path: Path) -> None:
