@@ -60,7 +60,9 @@ MODULES: Final = {
             "tests/unit/fcm/test_legacy_errors.py",
         ),
     ),
-    "pushcore/journal/format.py": ("tests/unit/journal/test_format.py", "tests/unit/journal/test_journal.py"),
+    "pushcore/journal/format.py": tuple(
+        f"tests/unit/journal/test_{name}.py" for name in ("format", "journal", "later_runs")
+    ),
     "pushcore/engine/retry.py": ("tests/unit/engine/test_retry.py",),
     "pushcore/engine/rate.py": ("tests/unit/engine/test_rate.py", "tests/unit/engine/test_rate_bounds.py"),
     "pushcore/engine/breaker.py": (

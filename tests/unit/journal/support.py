@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from pushcore.journal.journal import Journal, Source, push_id
+from pushcore.journal.journal import Journal, JournalView, Source, push_id
 from pushcore.models.apns import Notification
 from pushcore.results import Result, Verdict
 
@@ -63,3 +65,17 @@ def damaged_copies(sound: Path, count: int, chance: random.Random) -> Iterator[P
         for ending in ("-wal", "-shm", "-reserve", "-journal"):
             Path(f"{path}{ending}").unlink(missing_ok=True)
         yield path
+
+
+def rows(journal: Journal | JournalView, verdict: Verdict | None = None) -> list[int]:
+    """The rows that have an outcome, or this one."""
+    return [outcome.row for outcome in journal.results(verdict)]
+
+
+def run_python(code: str, *arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )

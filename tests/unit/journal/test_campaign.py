@@ -23,6 +23,8 @@ from pushcore.journal.campaign import (
 from pushcore.journal.format import BLOCK, bitmap, pack, rows_of
 from pushcore.journal.outcome import EarlierAttempts, OutcomeEntry
 
+from .support import SOURCE
+
 NOWHERE = Source("rows.csv")
 
 
@@ -151,6 +153,20 @@ def test_a_source_knows_path_size_time_and_both_ends_of_a_file(tmp_path: Path) -
     assert len(digests) == 3
     path.write_bytes(b"x" * ENDS + b"y" * ENDS + b"x" * ENDS)  # its middle is not looked at
     assert Source.of_file(path).digest == before.digest
+
+
+@pytest.mark.parametrize(
+    ("now", "words"),
+    [
+        (Source("other.csv", 10, 20, "30"), "the campaign began with rows.csv, not with other.csv"),
+        (Source("rows.csv", 11, 20, "30"), "rows.csv had 10 bytes when the campaign began, and now has 11"),
+        (Source("rows.csv", 10, 21, "30"), "rows.csv has changed"),
+        (Source("rows.csv", 10, 20, "31"), "rows.csv has changed"),
+    ],
+)
+def test_how_a_source_has_changed(now: Source, words: str) -> None:
+    assert words in (SOURCE.change(now) or "")
+    assert SOURCE.change(SOURCE) is None
 
 
 def test_a_source_of_no_file_is_an_error_of_the_system(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A journal that is locked, damaged, of another version, or on a full disk: a sentence, and nothing is lost."""
+"""A journal that is locked, damaged, of another version, or of another process: a sentence, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ import random
 import re
 import shutil
 import sqlite3
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -20,11 +17,11 @@ from pushcore.cli.commands.status import describe, summary
 from pushcore.cli.run.journals import CampaignProgress
 from pushcore.errors import JournalError
 from pushcore.journal import store as journal_store
-from pushcore.journal.format import BLOCK, VERSION
+from pushcore.journal.format import VERSION
 from pushcore.journal.journal import Journal, JournalView
 from pushcore.results import Result, Verdict
 
-from .support import SOURCE, Push, accepted, create, damaged_copies, killed, pushes
+from .support import SOURCE, accepted, create, damaged_copies, killed, pushes, run_python
 
 ROWS = 3000
 
@@ -77,7 +74,7 @@ Journal.create(sys.argv[1], Source("rows.csv", 10, 20, "30"))
 @pytest.mark.parametrize("step", ["file", "tables"])
 def test_a_journal_whose_process_was_ended_while_it_created_it(tmp_path: Path, step: str) -> None:
     path = tmp_path / "j.db"
-    process = run(CREATED, path, step)
+    process = run_python(CREATED, path, step)
     process.communicate(timeout=30)
     assert (process.returncode, path.exists()) == (9, True)
     every_way(
@@ -112,7 +109,7 @@ with Journal.open(sys.argv[1]) as journal:
 def test_an_index_that_is_lost_between_two_commits(tmp_path: Path, change: str) -> None:
     """SQLite has the shared memory file mapped: the next access ended the process by SIGBUS, or it wrote wrong pages."""
     path = finished(tmp_path / "j.db", 100)
-    process = run(INDEX_LOST, path, change, str(Path(__file__).parents[3]))
+    process = run_python(INDEX_LOST, path, change, str(Path(__file__).parents[3]))
     process.communicate(timeout=60)
     assert process.returncode == 0
     with JournalView(path) as view:
@@ -256,16 +253,33 @@ def test_a_log_that_was_cut_off_loses_whole_commits_only(tmp_path: Path) -> None
     )  # all that there was stood in the log
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_any_damaged_bytes_are_reported_as_damage_or_harmless(tmp_path: Path, seed: int) -> None:
+    """Never another error, and never a wait without an end."""
+    chance = random.Random(seed)
+    with create(tmp_path / "j.db", chunk_size=5) as journal:
+        for push in journal.pending(pushes(20)):
+            if push.row == 7:
+                journal.put_back(push, 2)
+            elif push.row == 11:
+                journal.record(
+                    Result(push, Verdict.UNREGISTERED, 410, 1, reason="Unregistered", timestamp=1e9)
+                )
+            elif push.row != 9:
+                journal.record(accepted(push))
+        journal.close("it was stopped by a signal or another process: é")
+    for path in damaged_copies(tmp_path / "j.db", 40, chance):
+        with contextlib.suppress(JournalError):
+            describe(summary(CampaignProgress.of(str(path)), 1e9))
+        with contextlib.suppress(JournalError), JournalView(path) as view:
+            assert len(list(view.results())) == len({outcome.row for outcome in view.results()})
+        with contextlib.suppress(JournalError), Journal.open(path) as journal:
+            for push in journal.pending(pushes(30)):
+                journal.record(accepted(push))
+            journal.finish()
+
+
 # --- another process --------------------------------------------------------------------------------------------------
-
-
-def run(code: str, *arguments: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
 
 
 HOLD = """
@@ -281,7 +295,7 @@ with Journal.open(sys.argv[1]) as journal:
 def test_two_processes_cannot_run_one_campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal_store, "WAIT", 0.05)
     path = finished(tmp_path / "j.db", 100)
-    other = run(HOLD, path)
+    other = run_python(HOLD, path)
     try:
         assert other.stdout is not None
         assert other.stdout.readline() == "open\n"
@@ -309,298 +323,6 @@ def test_a_writer_stops_when_another_process_has_gone_on_with_its_campaign(tmp_p
     with pytest.raises(JournalError, match="another process has resumed"):
         journal.flush()
     with pytest.raises(JournalError, match="another process has resumed"):
-        journal.close()
-
-
-# --- a full disk ------------------------------------------------------------------------------------------------------
-
-FILL = """
-import resource, sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Literal
-sys.path.insert(0, sys.argv[2])
-from tests.unit.journal.support import accepted, create, pushes
-from pushcore.errors import JournalError
-
-journal = create(Path(sys.argv[1]), chunk_size=100)
-limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))
-taken = recorded = 0
-try:
-    for push in journal.pending(pushes(100_000)):
-        taken += 1
-        journal.record(accepted(push))
-        recorded += 1
-except JournalError as error:
-    print(error)
-if sys.argv[3] == "room":
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-try:
-    journal.close()
-    print("closed")
-except JournalError as error:
-    print(error)
-print(taken)
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("room", ["room", "none"])
-def test_a_file_that_may_not_grow(tmp_path: Path, room: str) -> None:
-    path = tmp_path / "j.db"
-    process = run(FILL, path, Path(__file__).parents[3], room)
-    words, closed, taken, *_ = process.communicate(timeout=60)[0].splitlines()
-    assert process.returncode == 0
-    assert "cannot be read or written" in words or "the disk is full" in words
-    with JournalView(path) as view:
-        assert view.status().problem == words
-    with Journal.open(path, SOURCE) as journal:
-        done = [each.row for each in journal.results()]
-        if room == "room":  # what the thread could not write, the end could
-            assert closed == "closed"
-            assert done == list(range(1, int(taken) + 1))
-        else:
-            assert closed == words
-            assert done == list(range(1, len(done) + 1))
-            assert int(taken) - len(done) <= 400
-        rest = [push.row for push in journal.pending(pushes(int(taken) + 300))]
-        assert rest[-1] == int(taken) + 300
-        assert len(rest) >= 300 - 200
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-    """Makes a file system of so many KB, where one can be mounted."""
-    where = tmp_path / "disk"
-    where.mkdir()
-
-    def mount(size: int) -> Path:
-        command = ["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", str(where)]
-        if (
-            os.name != "posix"
-            or os.geteuid() != 0
-            or subprocess.run(command, capture_output=True, check=False).returncode
-        ):
-            pytest.skip("a file system can only be mounted by root")
-        return where
-
-    yield mount
-    if os.path.ismount(where):
-        subprocess.run(["umount", str(where)], check=True)
-
-
-def fill(journal: Journal, taken: list[int]) -> None:
-    for push in journal.pending(pushes(100_000)):
-        taken.append(push.row)
-        journal.record(accepted(push))
-
-
-def test_a_full_disk(disk: Callable[[int], Path]) -> None:
-    """What was answered is written all the same: there is a reserve for that."""
-    place = disk(2048)
-    path = place / "j.db"
-    journal = create(path, chunk_size=100)
-    assert sorted(os.listdir(place)) == ["j.db", "j.db-reserve", "j.db-shm", "j.db-wal"]
-    taken: list[int] = []
-    with pytest.raises(
-        JournalError, match=r"the disk is full: .* cannot be written; what it contains is safe"
-    ) as error:
-        fill(journal, taken)
-    journal.close()
-    with JournalView(path) as view:
-        status = view.status()
-        assert [each.row for each in view.results()] == taken
-    assert status.ended is not None
-    assert status.problem == str(error.value)
-    assert os.listdir(place) == ["j.db"]
-
-
-def test_a_disk_that_was_full_from_the_beginning(disk: Callable[[int], Path], tmp_path: Path) -> None:
-    """No reserve: what could not be written is in doubt, and whether the end could be, is chance."""
-    path = disk(1024) / "j.db"
-    journal = create(path, chunk_size=100)
-    assert not os.path.exists(f"{path}-reserve")
-    taken: list[int] = []
-    with pytest.raises(JournalError, match="the disk is full"):
-        fill(journal, taken)
-    with pytest.raises(JournalError, match="the disk is full"):
-        journal.close()
-    with JournalView(path) as view:
-        done = [each.row for each in view.results()]
-        status = view.status()
-    assert (status.ended is None) == (status.problem is None)
-    assert done == list(range(1, len(done) + 1))
-    assert 0 <= len(taken) - len(done) <= 400
-    moved = tmp_path / "moved.db"
-    for ending in ("", "-wal"):
-        if os.path.exists(f"{path}{ending}"):
-            shutil.copyfile(f"{path}{ending}", f"{moved}{ending}")
-    with Journal.open(moved, unknown="resend") as journal:
-        for push in journal.pending(pushes(BLOCK)):
-            journal.record(accepted(push))
-    with JournalView(moved) as view:
-        assert [each.row for each in view.results()] == list(range(1, BLOCK + 1))
-
-
-@pytest.mark.slow
-def test_the_reserve_is_the_writers(tmp_path: Path) -> None:
-    path = tmp_path / "j.db"
-    with create(path) as journal:
-        with JournalView(path) as view:
-            assert view.running
-        with pytest.raises(JournalError, match="in use"):
-            Journal.open(path)
-        assert os.path.getsize(f"{path}-reserve") >= 1 << 20
-        left = killed(journal, tmp_path / "killed.db")
-    assert not os.path.exists(f"{path}-reserve")
-    with Journal.open(left):
-        assert os.path.exists(f"{left}-reserve")
-    assert not os.path.exists(f"{left}-reserve")
-
-
-def test_a_disk_where_no_journal_can_be_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal_store, "_TABLES", "create table campaign (id text not null);")
-    with pytest.raises(JournalError):
-        create(tmp_path / "j.db")
-    assert os.listdir(tmp_path) == []
-
-
-def test_a_push_without_a_row_is_the_senders_error(tmp_path: Path) -> None:
-    with create(tmp_path / "j.db") as journal:
-        push = next(journal.pending(pushes(1)))
-        del push.row
-        with pytest.raises(AttributeError):
-            journal.record(accepted(push))
-        journal.record(accepted(Push(1)))
-        journal.flush()
-        assert journal.status().done == 1
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_any_damaged_bytes_are_reported_as_damage_or_harmless(tmp_path: Path, seed: int) -> None:
-    """Never another error, and never a wait without an end."""
-    chance = random.Random(seed)
-    with create(tmp_path / "j.db", chunk_size=5) as journal:
-        for push in journal.pending(pushes(20)):
-            if push.row == 7:
-                journal.put_back(push, 2)
-            elif push.row == 11:
-                journal.record(
-                    Result(push, Verdict.UNREGISTERED, 410, 1, reason="Unregistered", timestamp=1e9)
-                )
-            elif push.row != 9:
-                journal.record(accepted(push))
-        journal.close("it was stopped by a signal or another process: é")
-    for path in damaged_copies(tmp_path / "j.db", 40, chance):
-        with contextlib.suppress(JournalError):
-            describe(summary(CampaignProgress.of(str(path)), 1e9))
-        with contextlib.suppress(JournalError), JournalView(path) as view:
-            assert len(list(view.results())) == len({outcome.row for outcome in view.results()})
-        with contextlib.suppress(JournalError), Journal.open(path) as journal:
-            for push in journal.pending(pushes(30)):
-                journal.record(accepted(push))
-            journal.finish()
-
-
-# --- removed while it is written --------------------------------------------------------------------------------------
-
-
-def interrupted(path: Path, change: Callable[[Path], object]) -> tuple[Journal, int]:
-    """A journal whose file `change` takes away in the middle of a campaign, and how many rows were recorded until then."""
-    journal = create(path, chunk_size=100)
-    recorded: list[int] = []
-
-    def send() -> None:
-        for push in journal.pending(pushes(100_000)):
-            recorded.append(push.row)
-            journal.record(accepted(push))
-            if push.row == 500:
-                journal.flush()
-                change(path)
-
-    with pytest.raises(JournalError, match="was removed or renamed while it was written"):
-        send()
-    return journal, len(recorded)
-
-
-def rename(path: Path) -> None:
-    path.rename(path.with_name("other.db"))
-
-
-@pytest.mark.parametrize("change", [Path.unlink, rename])
-def test_one_that_is_removed_ends_the_campaign_and_is_written_anew(
-    tmp_path: Path, change: Callable[[Path], object]
-) -> None:
-    path = tmp_path / "j.db"
-    journal, recorded = interrupted(path, change)
-    assert recorded < 100_000
-    with pytest.raises(JournalError, match=r"j\.db was removed or renamed .*, and was written again"):
-        journal.close()
-    with JournalView(path) as view:
-        assert [outcome.row for outcome in view.results()] == list(range(1, recorded + 1))
-        assert "was removed or renamed" in (view.status().problem or "")
-        assert not view.running
-    with Journal.open(path) as again:
-        assert next(iter(again.pending(pushes(100_000)))).row == recorded + 1
-
-
-def test_a_log_that_is_removed_ends_the_campaign_and_nothing_is_lost(tmp_path: Path) -> None:
-    path = tmp_path / "j.db"
-    journal, recorded = interrupted(path, lambda path: os.unlink(f"{path}-wal"))
-    journal.close()
-    with JournalView(path) as view:
-        assert [outcome.row for outcome in view.results()] == list(range(1, recorded + 1))
-
-
-def test_one_that_is_removed_after_the_last_row_is_told_and_written_anew(tmp_path: Path) -> None:
-    path = tmp_path / "j.db"
-    journal = create(path)
-    for push in journal.pending(pushes(5)):
-        journal.record(accepted(push))
-    journal.flush()
-    journal.finish()
-    journal.flush()
-    path.unlink()
-    with pytest.raises(JournalError, match="was written again"):
-        journal.close()
-    with JournalView(path) as view:
-        assert view.status().complete
-
-
-def test_one_that_was_replaced_is_kept_under_another_name(tmp_path: Path) -> None:
-    path = tmp_path / "j.db"
-
-    def replace(path: Path) -> None:
-        rename(path)
-        path.write_text("mine")
-
-    journal, recorded = interrupted(path, replace)
-    with pytest.raises(JournalError, match=r"replaced by another file .* its content is in .*j\.db\.saved"):
-        journal.close()
-    assert path.read_text() == "mine"
-    with JournalView(f"{path}.saved") as view:
-        assert len(list(view.results())) == recorded
-
-
-def test_one_whose_directory_is_gone_is_written_anew_in_another(tmp_path: Path) -> None:
-    path = tmp_path / "place" / "j.db"
-    path.parent.mkdir()
-    journal, recorded = interrupted(path, lambda path: shutil.rmtree(path.parent))
-    with pytest.raises(JournalError, match=r"j\.db was removed or renamed .*, and was written again"):
-        journal.close()
-    with JournalView(path) as view:
-        assert len(list(view.results())) == recorded
-
-
-def test_one_whose_directory_has_become_a_file_is_told(tmp_path: Path) -> None:
-    def replace(path: Path) -> None:
-        shutil.rmtree(path.parent)
-        path.parent.write_bytes(b"")
-
-    (tmp_path / "place").mkdir()
-    journal, _ = interrupted(tmp_path / "place" / "j.db", replace)
-    with pytest.raises(JournalError, match=r"j\.db cannot be opened"):
         journal.close()
 
 
