@@ -222,7 +222,12 @@ class Audience:
 
     def check_unchanged(self) -> None:
         """Raise `OSError` if the file has changed since it was opened."""
-        if self._look() != self.state:
+        try:
+            state = self._look()
+        except OSError as error:
+            error.filename = self.name
+            raise
+        if state != self.state:
             raise OSError(errno.ESTALE, "it was changed while it was read", self.name)
 
     def spans(self, rows: int) -> Iterator[Span]:

@@ -88,8 +88,23 @@ class NamedFile(io.FileIO):
 
     def write(self, data: Any) -> int:
         """Write; an `OSError` contains the name of the file."""
-        try:
+        with self._named():
             return super().write(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Truncate, in the same way."""
+        with self._named():
+            return super().truncate(size)
+
+    def close(self) -> None:
+        """Close, in the same way."""
+        with self._named():
+            super().close()
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             error.filename = self._shown
             raise

@@ -106,11 +106,14 @@ class DatabaseFiles:
         return self._size_now() is not None
 
     def log_is_cut(self) -> bool:
-        """Whether another process has changed the log."""
+        """Whether another process has changed the log. Raises `JournalError`."""
         if self._log is None:
             return False
-        shorter = os.fstat(self._log).st_size < self._log_size
-        return self._cut or shorter or self._read_log(0, _HEAD) != self._log_head
+        try:
+            shorter = os.fstat(self._log).st_size < self._log_size
+            return self._cut or shorter or self._read_log(0, _HEAD) != self._log_head
+        except OSError as error:
+            raise JournalError(f"{self.path}-wal cannot be read ({error.strerror})") from error
 
     def mend_index(self) -> None:
         """Before each use: give the index its size back if another process truncated it. What was in it is in the log.

@@ -178,7 +178,7 @@ class JournalWriter:
             if self.error is not None and not closing:
                 continue  # until it is closed, which tries once more
             try:
-                self._turn(closing)
+                self._attempt(closing)
             except JournalError as error:
                 self._store.give_up_reserve()  # so that the last turn has room, as a rule
                 self._publish(error)
@@ -198,6 +198,15 @@ class JournalWriter:
         with contextlib.suppress(JournalError):
             self._store.write(replace(self._run, updated=now, ended=now, problem=str(error)))
             self._store.sync()
+
+    def _attempt(self, closing: bool) -> None:
+        """`_turn`, with an error of the system as a `JournalError`."""
+        try:
+            self._turn(closing)
+        except OSError as error:
+            raise JournalError(f"{self._store.path} cannot be read or written ({error.strerror})") from error
+        except MemoryError:
+            raise JournalError(f"there is too little memory for {self._store.path}") from None
 
     def _turn(self, closing: bool) -> None:
         """Commit what there is, if it is time to."""

@@ -194,12 +194,12 @@ def duplicates_of(source: Audience, path: str, platforms: Sequence[str]) -> Dupl
 
 
 def write_results(path: str, file: IO[bytes], name: str, *, raw: bool = False) -> int:
-    """Write the results of the campaign's journals; returns the exit status. After an error the file is closed."""
+    """Write the results of the campaign's journals, and close the file; returns the exit status."""
     relax_collector()
     try:
         with views(path) as journals:
             write(outcomes_of(journals), file, CSV, raw=raw)
-        file.flush()
+        file.close()
     except (OSError, JournalError) as error:
         why = explain(error) if isinstance(error, OSError) else str(error)
         with contextlib.suppress(OSError):

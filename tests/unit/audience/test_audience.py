@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import importlib
 import os
@@ -401,6 +402,19 @@ def test_a_file_that_ends_before_its_size_has_no_end(tmp_path: Path) -> None:
     reading = Reading(Path(written(tmp_path, FORMS["devices.csv"])), truncate)
     with pytest.raises(OSError, match=r"it ends after [0-9]+ of [0-9]+ bytes"):
         reading.run(patch=stale)
+
+
+def test_a_file_that_is_gone_from_its_share_is_named(tmp_path: Path) -> None:
+    def stale(audience: Audience) -> None:
+        def look() -> None:
+            raise OSError(errno.ESTALE, "Stale file handle")
+
+        audience._look = look
+
+    reading = Reading(Path(written(tmp_path, b"token\n00\n")))
+    with pytest.raises(OSError, match="Stale file handle") as raised:
+        reading.run(patch=stale)
+    assert raised.value.filename == str(reading.path)
 
 
 def test_one_that_was_replaced_is_read_to_its_end(tmp_path: Path) -> None:

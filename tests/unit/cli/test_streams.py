@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -116,6 +117,17 @@ def test_an_error_of_a_file_has_its_name() -> None:
     with NamedFile("/dev/full", "r.csv") as file, pytest.raises(OSError) as raised:
         file.write(b"x")
     assert (raised.value.filename, raised.value.errno) == ("r.csv", errno.ENOSPC)
+
+
+@pytest.mark.parametrize("method", ["truncate", "close"])
+def test_an_error_of_a_file_that_is_truncated_or_closed_has_its_name_too(method: str, tmp_path: Path) -> None:
+    file = NamedFile(str(tmp_path / "r.csv"), "r.csv")
+    os.close(file.fileno())  # as if the disk was taken away
+    with pytest.raises(OSError) as raised:
+        getattr(file, method)(*[0] * (method == "truncate"))
+    assert (raised.value.filename, raised.value.errno) == ("r.csv", errno.EBADF)
+    with contextlib.suppress(OSError):
+        file.close()
 
 
 # --- the streams of a command, with pipes in the place of the process's own ones --------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,6 +45,15 @@ def test_files_that_grow_are_as_they_should_be(files: DatabaseFiles) -> None:
     ending(files, "-wal").write_bytes(b"new header" * 20)
     files.sync()  # after a commit of ours that began the log again
     files.check()
+
+
+def test_a_log_that_cannot_be_read_is_named(files: DatabaseFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(at: int, size: int) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(files, "_read_log", fail)
+    with pytest.raises(JournalError, match=r"j\.db-wal cannot be read \(Input/output error\)$"):
+        files.check()
 
 
 def replaced(path: Path) -> None:

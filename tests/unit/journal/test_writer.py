@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import itertools
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -264,6 +266,32 @@ def test_a_record_that_cannot_be_packed_is_an_error_of_the_journal(start: Open) 
     opened.writer.records.append((None, "aa", None, 0))  # type: ignore[arg-type]  # a push without a row
     with pytest.raises(JournalError, match="the journal cannot continue"):
         opened.commit()
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.EIO, "Input/output error"), "cannot be read or written (Input/output error)"),
+        (MemoryError(), "there is too little memory for "),
+    ],
+)
+def test_an_error_of_the_system_is_one_of_the_journal_and_its_outcomes_are_written_in_the_end(
+    start: Open, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+) -> None:
+    opened = start()
+    with monkeypatch.context() as patched:
+
+        def fail() -> None:
+            raise error
+
+        patched.setattr(opened.store, "check_there", fail)
+        opened.writer.records.append(entry(1))
+        with pytest.raises(JournalError, match=re.escape(words)) as raised:
+            opened.commit()
+        assert opened.store.path in str(raised.value)
+    opened.writer.close(None)
+    assert opened.rows() == [1]
+    assert words in (opened.run.problem or "")
 
 
 async def test_an_error_wakes_the_sender_that_waits_in_an_event_loop(

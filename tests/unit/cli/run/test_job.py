@@ -297,6 +297,28 @@ def test_results_that_cannot_be_written_are_told_once_and_can_be_written_later(
     assert rows(tmp_path / "later.csv") == [("1", "ACCEPTED"), ("2", "ACCEPTED")]
 
 
+def test_results_that_cannot_be_closed_are_told(
+    engine: Engine, tmp_path: Path, sender: ClientOptions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A share tells only then that it has no room."""
+
+    class Share(io.FileIO):
+        def close(self) -> None:
+            if not self.closed:
+                super().close()
+                raise OSError(122, "Disk quota exceeded")
+
+    audience = audience_of(tmp_path, 2)
+    plan = begin(tmp_path, audience)
+    assert job_of(sender, audience, plan=plan).run() == 0
+    capsys.readouterr()
+    file = io.BufferedWriter(Share(tmp_path / "r.csv", "w"))
+    assert write_results(plan.path, file, "r.csv") == 1
+    assert "pushcore: r.csv cannot be written (Disk quota exceeded); run `pushcore results" in (
+        capsys.readouterr().err
+    )
+
+
 def test_results_may_go_to_a_device_which_has_nothing_to_be_cut_off(
     engine: Engine, tmp_path: Path, sender: ClientOptions
 ) -> None:
