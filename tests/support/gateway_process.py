@@ -38,16 +38,30 @@ concurrent = 5000
 
 
 class Instance:
-    """A gateway as a process, and its URL."""
+    """A gateway as a process, and its URL.
+
+    Attributes:
+        process: of the command.
+        url: to send requests to.
+        said: the lines of its standard error, without those of the access log.
+    """
 
     def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
         self.process = process
         self.url = url
+        self.said: list[str] = []
 
     @property
     def port(self) -> int:
         """The port that it listens on."""
         return int(self.url.rpartition(":")[2])
+
+    async def read(self) -> None:
+        """Read its standard error to the end."""
+        assert self.process.stderr is not None
+        async for line in self.process.stderr:
+            if not line.startswith(b"{"):
+                self.said.append(line.decode().rstrip("\n"))
 
 
 @contextlib.asynccontextmanager
@@ -59,9 +73,10 @@ async def instance(config: Path) -> AsyncIterator[Instance]:
     )
     assert process.stderr is not None
     line = (await process.stderr.readline()).decode()
-    reading = asyncio.create_task(process.stderr.read())
+    one = Instance(process, "http://" + line.rpartition(" ")[2].strip())
+    reading = asyncio.create_task(one.read())
     try:
-        yield Instance(process, "http://" + line.rpartition(" ")[2].strip())
+        yield one
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
