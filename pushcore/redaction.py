@@ -29,9 +29,11 @@ _ASSIGNMENT: Final = re.compile(r"(?:export[ \t]+)?[A-Za-z_][A-Za-z0-9_]*[ \t]*=
 """A line of a shell's, a Dockerfile's or an .env file begins so."""
 _INVISIBLE: Final = "\ufeff\u200b\u2060"
 _HEXADECIMAL: Final = re.compile(
-    r"\\*(?:0?x)?(?:2d2d2d2d2d|7b(?:0[9ad]|20)*22|308[1-4]|30[3-7][0-9a-f]0201)[0-9a-f]{200,}", re.IGNORECASE
+    r"\\*(?:0?x)?(?:2d2d2d2d2d|7b(?:0[9ad]|20)*22|308[1-4]|30[3-7][0-9a-f]0201"
+    r"|4d494[5-9a-c]|4c53307|65[79][0-9a-f])[0-9a-f]{200,}",
+    re.IGNORECASE,
 )
-"""Bytes of PEM, JSON or DER in hexadecimal, as databases print them too; a device token is shorter."""
+"""Bytes of PEM, JSON or DER, or of base64 of them, in hexadecimal, as databases print them too; a device token is shorter."""
 _SCHEME: Final = r"(?:(?!mailto)[A-Za-z][A-Za-z0-9+.-]*:/{1,2}|https?[:=])?"
 _USER_INFO: Final = re.compile(
     # Between quotation marks it may have blanks, and behind slashes quotation marks.

@@ -75,12 +75,17 @@ class JournalStore:
     @classmethod
     def create(cls, path: str, campaign: CampaignRecord, run: RunRecord) -> JournalStore:
         """A new file with this campaign, and its first run begun. There must be none of that name."""
+        problem = ""
         try:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666))
         except FileExistsError:
-            raise JournalError(f"{path} exists already: resume it, or choose another name") from None
+            problem = "exists already: resume it, or choose another name"
         except OSError as error:
-            raise JournalError(f"{path} cannot be written ({error.strerror})") from None
+            problem = f"cannot be written ({error.strerror})"
+        if (
+            problem
+        ):  # not inside the handler: the context would repeat the path, which may be a secret after all
+            raise JournalError(f"{path} {problem}")
         try:
             store = cls(path, "rw", writes=True)
             try:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, Literal, Self, get_args
 
 import orjson
 
-from ..arguments import check_number, json_kind, json_shown
+from ..arguments import check_number, json_kind, json_shown, shown
 from .aps import INTERRUPTION_LEVELS, InterruptionLevel
 from .json_values import json_problem
 from .push_model import PushModel
@@ -173,7 +173,7 @@ def unknown_keys(source: Mapping[str, Any]) -> list[str]:
 
 def shown_key(key: object) -> str:
     """A key for a sentence."""
-    return repr(str(key)[:60])
+    return shown(str(key))
 
 
 # --- checks -----------------------------------------------------------------------------------------------------------
@@ -193,11 +193,17 @@ def _check_given(given: dict[str, Any], names: Iterable[str]) -> None:
         _check_times(given)
 
 
+_LONGEST: Final = 1_000_000_000
+"""Seconds of a lifetime. What is more counts something shorter."""
+
+
 def _check_times(given: dict[str, Any]) -> None:
     _convert_times(given)
     for name in _TIMES:
         if name in given:
             _check_number(name, given[name])
+    if given.get("ttl", 0) > _LONGEST:
+        raise ValueError("ttl is more than 30 years: it takes seconds")
     expires = given.get("expiration")
     if expires and "ttl" not in given and (problem := expiration_problem(expires)):
         raise ValueError(f"expiration {problem}")
@@ -209,6 +215,8 @@ def _convert_times(given: dict[str, Any]) -> None:
     expiration = given.get("expiration")
     if isinstance(expiration, timedelta):
         _check_number("expiration", lifetime_seconds(expiration))
+        if lifetime_seconds(expiration) > _LONGEST:
+            raise ValueError("expiration is a timedelta of more than 30 years")
         del given["expiration"]
         given.setdefault("ttl", lifetime_seconds(expiration))
     elif isinstance(expiration, datetime):
@@ -285,7 +293,10 @@ def _check_score(name: str, value: Any) -> None:
 
 
 def _check_vibrate(name: str, value: Any) -> None:
-    if isinstance(value, list | tuple) and all(type(milliseconds) is int for milliseconds in value):
+    if isinstance(value, list | tuple):
+        wrong = [each for each in value if type(each) is not int or each < 0]
+        if wrong:
+            raise ValueError(f"{name} must be a list of whole milliseconds, it has {json_shown(wrong[0])}")
         return
     _check_type(name, value, bool, "true, false or a list of milliseconds")
 

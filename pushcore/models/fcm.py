@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, Literal, Self
 
 import orjson
 
-from ..arguments import json_kind
+from ..arguments import json_kind, shown
 from .fcm_parts import (
     AndroidConfig,
     AndroidConfigV2,
@@ -299,7 +299,7 @@ class LegacyMessage(PushModel):
             raise ValueError(f"a message is a JSON object, not {json_kind(source)}")
         for key in source:
             if key not in LegacyMessage.__slots__:
-                raise ValueError(f"unknown key {str(key)[:60]!r} in the message")
+                raise ValueError(f"unknown key {shown(str(key))} in the message")
         return cls(**{key: value for key, value in source.items() if value is not None})
 
     def to_dict(self) -> dict[str, Any]:
@@ -338,7 +338,7 @@ def _renamed(source: Mapping[str, Any], names: Mapping[str, str], where: str) ->
     for key, value in source.items():
         name = names.get(key)
         if name is None:
-            raise ValueError(f"unknown key {str(key)[:60]!r} in {where}")
+            raise ValueError(f"unknown key {shown(str(key))} in {where}")
         if name in fields:
             raise ValueError(f"{name} occurs twice in {where}, as {name} and as {camel(name)}")
         fields[name] = value

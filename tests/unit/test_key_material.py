@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,7 @@ from pushcore.fcm.client import FcmClient
 from pushcore.fcm.legacy import LegacyFcmClient
 from pushcore.http2.proxy import Proxy
 from pushcore.http2.tls import ApnsCertificate, client_context
+from pushcore.journal.campaign import Source
 from pushcore.journal.journal import Journal
 from pushcore.journal.view import JournalView
 from pushcore.key_material import (
@@ -36,6 +38,8 @@ from pushcore.key_material import (
     plain,
     read_material,
 )
+from pushcore.models.expo_message import ExpoMessage
+from pushcore.models.fcm import LegacyMessage, Message
 from pushcore.queue.ledger import Ledger
 from tests.support.key_material import (
     EMAIL,
@@ -415,6 +419,30 @@ def test_no_constructor_repeats_key_material(constructor: str, material: str) ->
     else:
         text = f"{made!r} {made}"
     assert leaks(material, text) is None
+
+
+def test_a_path_that_cannot_be_written_is_not_in_the_context_of_the_error(tmp_path: Path) -> None:
+    """Key material in a coding that nothing recognises is taken for a path, and removed from the message."""
+    packed = base64.b64encode(gzip.compress(materials()["p8"].encode())).decode()
+    for path in (f"{tmp_path}/none/{packed}", f"{tmp_path}/{packed * 3}"):
+        with pytest.raises(PushcoreError, match="cannot be written") as caught:
+            Journal.create(path, Source("devices.csv"))
+        assert packed[20:60] not in told(caught.value)
+
+
+@pytest.mark.parametrize(
+    "parse",
+    [
+        lambda text: ExpoMessage.from_dict({text: 1}, strict=True),
+        lambda text: Message.from_dict({"message": {text: 1}}),
+        lambda text: LegacyMessage.from_dict({text: 1}),
+    ],
+)
+@given(material=given_materials())
+def test_an_unknown_key_does_not_repeat_key_material(parse: Callable[[str], object], material: str) -> None:
+    with pytest.raises(ValueError, match="unknown key") as caught:
+        parse(material)
+    assert leaks(material, told(caught.value)) is None
 
 
 @given(st.sampled_from(sorted(materials())), st.integers(40, 1000))

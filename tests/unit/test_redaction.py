@@ -228,6 +228,15 @@ def test_key_material_in_hexadecimal(kind: str) -> None:
     assert text[20:60] not in redact(f"{text} cannot be read")
 
 
+@pytest.mark.parametrize("kind", ["p8", "PKCS#12", "service account in one line"])
+def test_base64_of_key_material_in_hexadecimal(kind: str) -> None:
+    content = materials()[kind].encode()
+    coded = content if kind == "PKCS#12" else base64.b64encode(content)
+    for text in (coded.hex(), coded.hex().upper(), f"0x{coded.hex()}"):
+        assert describe_secret(text) == "a key or a certificate in hexadecimal"
+        assert text[40:80] not in redact(f"'{text}' is none")
+
+
 @pytest.mark.parametrize("error", [ConfigurationError, JournalError, QueueRefused])
 def test_exceptions_that_quote_input_are_filtered(error: type[PushcoreError]) -> None:
     key = materials()["p8"]

@@ -296,6 +296,14 @@ def test_data_that_cannot_be_json() -> None:
         to_message({"richContent": {"x": object()}}, FCM)
 
 
+@pytest.mark.parametrize(
+    ("vibrate", "words"), [([0, -1], "it has -1"), ([0.5], "it has 0.5"), ([None], "it has null")]
+)
+def test_milliseconds_that_are_none(vibrate: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=f"^vibrate must be a list of whole milliseconds, {words}$"):
+        ExpoMessage(vibrate=vibrate)
+
+
 @pytest.mark.parametrize("name", ["priority", "interruptionLevel"])
 def test_a_choice_is_a_text(name: str) -> None:
     for value in (Array(), ["high"], 7):
@@ -324,6 +332,9 @@ def test_times_of_other_types() -> None:
     for fields in (
         {"ttl": timedelta(seconds=-1)},
         {"expiration": timedelta(seconds=-1)},
+        {"ttl": 3_600_000_000},  # microseconds
+        {"ttl": timedelta.max},
+        {"expiration": timedelta.max},
         {"expiration": moment.replace(tzinfo=None)},
         {"ttl": moment},
     ):
