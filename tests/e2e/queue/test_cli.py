@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import csv
-import importlib
-import importlib.util
 import json
 import os
 import re
 import signal
-import sys
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -25,129 +19,21 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from fakeservers import ApnsRegistry, Certificates, FakeApns, FakeFcm, fated_token
 from fakeservers.fcm.fates import fated_registration
-from pushcore.cli.main import main
 from pushcore.journal.journal import push_id
 from pushcore.queue.opening import open_queue
 from tests.e2e.fcm_support import registration
+from tests.e2e.queue.command_line import (
+    Campaign,
+    CommandLine,
+    of_apns,
+    of_fcm,
+    on_redis,
+    payload,
+    write_audience,
+)
 from tests.e2e.support import soon
-from tests.support import objects, queues
+from tests.support import queues
 from tests.support.redis import free_port
-
-
-@pytest.fixture(params=queues.ADAPTERS)
-def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[queues.Server]:
-    """What the adapters do not differ in is tried on one of them: `on_redis`."""
-    made = queues.start(request.param, tmp_path / "queue")
-    yield made
-    made.stop()
-
-
-on_redis = pytest.mark.parametrize("server", ["redis"], indirect=True)
-
-
-class CommandLine:
-    """`pushcore` in this process, in a thread as it runs an event loop of its own, or in one of its own."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
-
-    async def __call__(self, *arguments: str) -> tuple[int | None, str]:
-        """Exit status, and what it wrote."""
-        self._capsys.readouterr()
-        code = await asyncio.to_thread(main, arguments)
-        written = self._capsys.readouterr()
-        return code, written.out + written.err
-
-    async def start(self, *arguments: str, **variables: str) -> asyncio.subprocess.Process:
-        """One in a process of its own, for what needs the main thread."""
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "pushcore", *arguments),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env={**os.environ, **variables},
-        )
-
-    async def spawn(self, *arguments: str, **variables: str) -> tuple[int | None, str]:
-        """Exit status and output of such a one."""
-        process = await self.start(*arguments, **variables)
-        try:
-            out, _ = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        return process.returncode, out.decode()
-
-
-@pytest.fixture
-def pushcore(capsys: pytest.CaptureFixture[str]) -> CommandLine:
-    return CommandLine(capsys)
-
-
-class Campaign:
-    """The commands of one campaign in a directory."""
-
-    def __init__(self, pushcore: CommandLine, url: str, place: Path, name: str = "autumn") -> None:
-        self.run = pushcore
-        self.place = place
-        self.ledger = str(place / "ledger")
-        self.at = ["--queue", url, "--ledger", self.ledger]
-        self.work = ["worker", "--queue", url, "--campaign", name]
-        self.make = ["campaign", "create", *self.at, "--name", name]
-
-    async def create(self, audience: str, *more: str, **variables: str) -> str:
-        """Make it; what was said."""
-        run = self.run.spawn if variables else self.run
-        code, out = await run(*self.make, "--audience", audience, *more, **variables)
-        assert code == 0, out
-        return out
-
-    async def send(self, *workers: list[str], **variables: str) -> list[tuple[int | None, str]]:
-        """Run it to its end, with these workers."""
-        return await asyncio.gather(
-            self.run("campaign", "run", *self.at),
-            *(self.run.spawn(*self.work, *arguments, **variables) for arguments in workers),
-        )
-
-    async def results(self) -> dict[int, dict[str, str]]:
-        """By row."""
-        path = self.place / "results.csv"
-        code, out = await self.run("campaign", "results", "--ledger", self.ledger, "--results", str(path))
-        assert code == 0, out
-        with path.open() as file:
-            return {int(row["row"]): row for row in csv.DictReader(file)}
-
-    async def status(self) -> str:
-        """What `campaign status` says."""
-        code, out = await self.run("campaign", "status", *self.at)
-        assert code == 0, out
-        return out
-
-
-@pytest.fixture
-def campaign(pushcore: CommandLine, server: queues.Server, tmp_path: Path) -> Campaign:
-    return Campaign(pushcore, server.url, tmp_path)
-
-
-def of_apns(fake: FakeApns) -> list[str]:
-    """Options of a worker that sends to this fake."""
-    return [
-        *("--apns-key", fake.key_file, "--key-id", fake.key_id, "--team-id", fake.team_id),
-        *("--topic", fake.topic, "--apns-url", fake.url, "--ca-file", fake.ca_file),
-    ]
-
-
-def of_fcm(fake: FakeFcm) -> list[str]:
-    return [
-        *("--fcm-service-account", fake.service_account_file, "--fcm-url", fake.url),
-        *("--ca-file", fake.ca_file),
-    ]
-
-
-def payload(place: Path, what: Any = None) -> list[str]:
-    path = place / "payload.json"
-    path.write_text(json.dumps(what or {"aps": {"alert": "Hi {{name}}"}}))
-    return ["--payload", str(path)]
 
 
 async def test_from_audience_to_results(campaign: Campaign, tmp_path: Path, certs: Certificates) -> None:
@@ -189,93 +75,6 @@ async def test_from_audience_to_results(campaign: Campaign, tmp_path: Path, cert
         assert "rows       1000 of 1000 have a result" in out
         assert re.search(r"^rate       [1-9]\d*/s$", out, re.MULTILINE)
         assert "left       0 s" in out
-
-
-# --- by reference -----------------------------------------------------------------------------------------------------
-
-
-def write_audience(path: Path, count: int) -> None:
-    tokens, names = [f"{row:064x}" for row in range(1, count + 1)], [f"Näme {row}" for row in range(count)]
-    if path.suffix == ".parquet":
-        if importlib.util.find_spec("pyarrow") is None:
-            pytest.skip("pyarrow is missing: the extra pushcore[parquet]")
-        arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
-        parquet.write_table(arrow.table({"token": tokens, "name": names}), path, row_group_size=130)
-        return
-    rows = list(zip(tokens, names, strict=True))
-    if path.suffix == ".csv":
-        text = "token,name\n" + "\n".join(f'{token},"{name}\nin two lines"' for token, name in rows)
-    else:
-        text = "\n".join(json.dumps({"token": token, "name": name}) for token, name in rows)
-    path.write_text(text)
-
-
-@pytest.mark.parametrize(
-    ("server", "form"),
-    [("redis", "csv"), ("nats", "ndjson"), ("redis", "parquet")],
-    indirect=["server"],
-)
-async def test_by_reference(campaign: Campaign, form: str, tmp_path: Path, certs: Certificates) -> None:
-    audience = tmp_path / f"a.{form}"
-    write_audience(audience, 600)
-    async with FakeApns(keep=2000, certs=certs) as fake:
-        for _ in range(2):
-            await campaign.create(str(audience), "--chunk", "50", "--by-reference")
-        worker = [*of_apns(fake), *payload(tmp_path)]
-        ends = await campaign.send(worker, worker)
-        assert [code for code, _ in ends] == [0, 0, 0], ends
-        rows = await campaign.results()
-        assert {row["verdict"] for row in rows.values()} == {"ACCEPTED"}
-        assert sorted(rows) == list(range(1, 601))
-        bodies = {request.token: json.loads(request.body)["aps"]["alert"] for request in fake.received}
-        assert len(bodies) == len(fake.received) == 600
-        for row in (1, 50, 51, 600):
-            assert rows[row]["token"] == f"{row:064x}"
-            assert bodies[f"{row:064x}"].startswith(f"Hi Näme {row - 1}")
-
-
-@on_redis
-async def test_by_reference_on_s3(campaign: Campaign, tmp_path: Path, certs: Certificates) -> None:
-    if objects.NO_S3:
-        pytest.skip(objects.NO_S3)
-    s3 = await asyncio.to_thread(objects.S3)
-    try:
-        write_audience(tmp_path / "a.csv", 500)
-        url = s3.put("a.csv", (tmp_path / "a.csv").read_bytes())
-        async with FakeApns(keep=2000, certs=certs) as fake:
-            await campaign.create(url, "--chunk", "50", "--by-reference", **s3.variables)
-            ends = await campaign.send([*of_apns(fake), *payload(tmp_path)], **s3.variables)
-            assert [code for code, _ in ends] == [0, 0], ends
-            assert Counter(request.token for request in fake.received) == {
-                f"{n:064x}": 1 for n in range(1, 501)
-            }
-    finally:
-        s3.stop()
-
-
-@on_redis
-async def test_an_audience_that_changed_is_set_aside_and_tried_again_on_request(
-    campaign: Campaign, tmp_path: Path, certs: Certificates
-) -> None:
-    audience = tmp_path / "a.csv"
-    lines = [f"{row:064x},Ada" for row in range(200)]
-    audience.write_text("\n".join(["token,name", *lines]))
-    await campaign.create(str(audience), "--chunk", "50", "--by-reference")
-    before = audience.read_text()
-    audience.write_text(before.replace("Ada", "Bob", 60))
-    async with FakeApns(keep=2000, certs=certs) as fake:
-        worker = [*of_apns(fake), *payload(tmp_path)]
-        ends = await campaign.send(worker)
-        assert [code for code, _ in ends] == [1, 0], ends
-        assert "chunk 0 was set aside" in ends[0][1]
-        assert "has changed since the campaign was created" in ends[0][1]
-        assert "100 of 200 rows have a result" in ends[0][1]
-        assert "2 set aside" in await campaign.status()
-        audience.write_text(before)
-        assert (await campaign.run("campaign", "resume", *campaign.at, "--aside"))[0] == 0
-        ends = await campaign.send(worker)
-        assert [code for code, _ in ends] == [0, 0], ends
-        assert Counter(request.token for request in fake.received) == {f"{n:064x}": 1 for n in range(200)}
 
 
 @on_redis

@@ -11,11 +11,9 @@ from pathlib import Path
 import pytest
 
 from fakeservers import Certificates, FakeApns
-from tests.e2e.queue.test_cli import Campaign, CommandLine, of_apns, payload, pushcore
+from tests.e2e.queue.command_line import Campaign, CommandLine, of_apns, payload
 from tests.e2e.support import soon
 from tests.support import queues
-
-__all__ = ["pushcore"]  # the fixture
 
 WORKERS = 3
 ROWS = 6000
