@@ -171,10 +171,14 @@ def _check(value: Any, parameter: click.Parameter, context: click.Context, where
         parameter.type_cast_value(context, value)
     except click.BadParameter as error:
         choices = parameter.type.choices if isinstance(parameter.type, click.Choice) else ()
-        words = error.message.replace(repr(value), "its value").rstrip(".")
+        # Of a number, click shows the float that it has made of it, at the beginning.
+        shown = repr(value) if isinstance(value, str) else error.message.partition(" is not ")[0]
+        words = error.message.replace(shown, "its value", 1).rstrip(".")
         raise BadInput(
             f"{where}: Invalid value for '{parameter.opts[0]}': {words}{nearest(str(value), [str(choice) for choice in choices])}"
         ) from None
+    except OverflowError:  # of an option with a decimal point
+        raise BadInput(f"{where}: Invalid value for '{parameter.opts[0]}': its value is too large") from None
 
 
 def _kind(value: object) -> str:

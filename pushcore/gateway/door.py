@@ -20,6 +20,8 @@ from .problems import GatewayProblem
 
 log = logging.getLogger("pushcore.gateway")
 
+BOM: Final = b"\xef\xbb\xbf"
+"""What some clients write before JSON, and servers may ignore (RFC 8259, section 8.1)."""
 BODY_SECONDS: Final = 30.0
 """Seconds in which a body must have come, unless it is a stream."""
 MOST_RATIO: Final = 100
@@ -119,7 +121,7 @@ class JsonResponse(Response):
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """The body of a request, decompressed.
+    """The body of a request, decompressed, without a byte order mark.
 
     Args:
         request: whose body has not been read.
@@ -143,7 +145,9 @@ async def read_body(request: Request, limit: int) -> bytes:
             raise GatewayProblem(
                 408, "too-slow", f"the body did not come within {BODY_SECONDS:g} s"
             ) from None
-    return inflate(body, limit) if compressed else body
+    if compressed:
+        body = inflate(body, limit)
+    return body[len(BOM) :] if body[: len(BOM)] == BOM else body
 
 
 def check_read(scope: Scope) -> None:

@@ -112,7 +112,8 @@ def read_json(body: bytes | bytearray | memoryview) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise invalid(f"the body is no JSON: {error}") from None
+        words = "it is not UTF-8" if "valid UTF-8" in str(error) else error
+        raise invalid(f"the body is no JSON: {words}") from None
 
 
 def read_send(document: Any) -> SendRequest:

@@ -25,7 +25,7 @@ from ...reasons import printable_word
 from ...results import ACCEPTED, Result, Verdict
 from ..apps import App
 from ..callers import Caller
-from ..door import MOST_RATIO, check_read, gateway_of, is_gzip
+from ..door import BOM, MOST_RATIO, check_read, gateway_of, is_gzip
 from ..fields import field_of
 from ..gateway import Gateway
 from ..idempotency import HEADER
@@ -269,6 +269,8 @@ class PushStream:
         """Send the pushes of all whole lines."""
         lines = (self._rest + data).split(b"\n") if self._rest else data.split(b"\n")
         self._rest = lines.pop()
+        if not self.lines and lines:
+            lines[0] = lines[0].removeprefix(BOM)
         if len(self._rest) > self._longest:
             if not self._skipping:
                 self._too_long()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import Any
 
 import orjson
@@ -68,6 +69,20 @@ def test_a_wrong_request_is_a_problem(providers: Providers, body: bytes, status:
 
     serve(work)
     assert not providers.requests
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+def test_a_byte_order_mark_before_the_body_is_ignored(providers: Providers, encoding: str) -> None:
+    """As .NET writes UTF-8."""
+    body = b"\xef\xbb\xbf" + orjson.dumps({"to": IPHONE, "payload": ALERT})
+    if encoding == "gzip":
+        body = gzip.compress(body)
+
+    async def work(client: VirtualClient) -> None:
+        reply = await client.post("/v1/push", body, content_encoding=encoding)
+        assert reply.json()["verdict"] == "ACCEPTED"
+
+    serve(work)
 
 
 def test_a_push_that_cannot_be_sent_is_a_result(providers: Providers) -> None:

@@ -98,6 +98,14 @@ def test_every_line_has_a_result_however_it_is_cut(providers: Providers) -> None
     assert last == {"done": True, "lines": 10}
 
 
+def test_a_byte_order_mark_before_the_first_line_is_ignored(providers: Providers) -> None:
+    mark = b"\xef\xbb\xbf"
+    for parts in ([mark + LINE + LINE], [mark + LINE[:9], LINE[9:], LINE]):
+        results, _ = lines_of(streamed(*parts))
+        assert [result["verdict"] for result in results.values()] == ["ACCEPTED"] * 2
+    assert lines_of(streamed(LINE, mark + LINE))[0][2]["verdict"] == "INVALID"
+
+
 def test_an_empty_stream(providers: Providers) -> None:
     assert lines_of(streamed()) == ({}, {"done": True, "lines": 0})
 
