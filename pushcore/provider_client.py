@@ -26,7 +26,7 @@ from .http2.proxy import Proxy, find_proxy
 from .http2.streams import KeepAlive, Limits
 from .metrics import Listener, Listeners, Metrics
 from .requests import RequestBuilder
-from .results import Accepted, Finder, Result
+from .results import Result
 
 P = TypeVar("P")
 
@@ -194,8 +194,6 @@ class Dispatcher(ABC, Generic[P]):
     `origin`: the server. `max_connections`: how many to open at most. `timeout`: seconds from the moment that the
     client takes a push until its result. `http2`: "fast", or "reference" for the one on python-hyper/h2. `proxy`: see
     `http2.proxy.find_proxy`. `idle_ping`, `keepalive`: see `http2.streams.Limits`. `now`: the wall clock, UNIX seconds.
-    `find`: looks for an id in the header block of a response; None where a 200 without a body is no sign of an accepted
-    push, so that `accept` leaves every exchange to `result`.
 
     Raises `ConfigurationError` for a wrong argument.
     """
@@ -225,7 +223,6 @@ class Dispatcher(ABC, Generic[P]):
         idle_ping: float | None,
         keepalive: KeepAlive | None,
         now: Callable[[], float],
-        find: Finder | None = None,
     ) -> None:
         check_choice("http2", http2, ENGINES)
         check_whole("max_connections", max_connections, least=1)
@@ -243,7 +240,6 @@ class Dispatcher(ABC, Generic[P]):
         self._proxy = proxy
         self._proxy_for(origin)  # now, so that a wrong one raises at once
         self._now = checked_clock(now)
-        self._find = find
         self._loop: asyncio.AbstractEventLoop  # on which it was opened; whether it was, `_pool` says
         self._pool: Pool | None = None  # None unless it is open
         self._pools: dict[Origin, Pool] = {}  # `_pool` and those to other servers, until each is closed
@@ -415,24 +411,13 @@ class Dispatcher(ABC, Generic[P]):
     def accept(self, finished: list[Exchange], results: list[Result]) -> list[Exchange]:
         """Append the result of each accepted exchange, in order; returns those that were not accepted, for `result`.
 
-        Called for every push, so a batch of them costs one call. A 200 with a body is left to `result`: if the
-        provider's has none, the response is another server's.
+        Called for every push, so a batch of them costs one call. Here nothing is accepted.
+
+        Args:
+            finished: at least one exchange, all of one connection.
+            results: of the accepted ones.
         """
-        find = self._find
-        if find is None:
-            return finished
-        not_accepted = []
-        for exchange in finished:
-            if exchange.status == 200 and exchange.error is None and not exchange.data:
-                accepted = Accepted()
-                accepted.push = exchange.context
-                accepted.attempts = exchange.attempts
-                accepted._id = exchange.header_block
-                accepted._find = find
-                results.append(accepted)
-            else:
-                not_accepted.append(exchange)
-        return not_accepted
+        return finished
 
     @abstractmethod
     def result(self, exchange: Exchange, push: Any) -> Result | None:

@@ -25,7 +25,7 @@ from ..http2.tls import ApnsCertificate, PathOrContent, client_context
 from ..models.apns import Broadcast, Notification
 from ..provider_client import Dispatcher, TransportOptions
 from ..reasons import UNNAMED, ReasonTable, describe_unexpected
-from ..results import Finder, Result, Verdict
+from ..results import Accepted, Finder, Result, Verdict
 from .broadcast import build, find_id, template_for
 from .reasons import CHANNEL_TABLE, REASONS, TABLE, read_error
 from .request import ApnsRequestBuilder
@@ -88,9 +88,10 @@ class ApnsDispatcher(Dispatcher[Notification]):
         super().__init__(
             origin,
             client_context(ca_file=ca_file, certificate=self._certificate),
-            find=partial(_find, environment=environment) if environment is not None else _find,
             **transport,
         )
+        self._find: Finder = partial(_find, environment=environment) if environment is not None else _find
+        self._identified = False  # whether a 200 has shown if it is APNs that responds
         self.requests = ApnsRequestBuilder(
             origin.authority,
             topic,
@@ -158,6 +159,39 @@ class ApnsDispatcher(Dispatcher[Notification]):
             log.warning("%s", text)
 
     # --- sending --------------------------------------------------------------------------------------------------
+
+    def accept(self, finished: list[Exchange], results: list[Result]) -> list[Exchange]:
+        """See `Dispatcher.accept`. A 200 with a body is left to `result`: Apple's has none."""
+        if not self._identified:
+            self._identify(finished)
+        find = self._find
+        not_accepted = []
+        for exchange in finished:
+            if exchange.status == 200 and exchange.error is None and not exchange.data:
+                accepted = Accepted()
+                accepted.push = exchange.context
+                accepted.attempts = exchange.attempts
+                accepted._id = exchange.header_block
+                accepted._find = find
+                results.append(accepted)
+            else:
+                not_accepted.append(exchange)
+        return not_accepted
+
+    def _identify(self, finished: list[Exchange]) -> None:
+        """Warn if the client's first 200 is not Apple's, whose responses always have an apns-id.
+
+        It counts as accepted: servers for tests often leave the id out, and nothing else than Apple's own server has a
+        certificate for Apple's host.
+        """
+        for exchange in finished:
+            if exchange.status == 200 and exchange.error is None:
+                self._identified = True
+                if header_of(exchange.header_block, b"apns-id") is None:
+                    log.warning(
+                        "the responses have no apns-id, so they are not APNs' (a proxy, a wrong URL?)"
+                    )
+                return
 
     def result(self, exchange: Exchange, push: Any) -> Result | None:
         """The result of `push`, whose finished exchange this is; None when it was sent again."""

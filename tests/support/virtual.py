@@ -22,6 +22,9 @@ THREADS = 5.0
 
 Answer = tuple[int, dict[str, str], bytes]
 """Status, headers, body."""
+IDS = {"/3/device/": "apns-id", "/4/broadcasts/": "apns-request-id"}
+"""By the start of the path: the field with an id that each response of Apple's server has. An answer with "" has none."""
+ID = "00000000-0000-4000-8000-000000000001"
 Answers = Callable[[dict[str, str], bytes], Answer]
 """What to answer to a request's headers and body."""
 
@@ -120,6 +123,10 @@ class VirtualTransport(asyncio.Transport):
     def _respond(self, stream: int) -> None:
         fields, sent = self._requests.pop(stream)
         status, headers, body = self._answers(fields, bytes(sent))
+        for start, name in IDS.items():  # as Apple's server does
+            if fields[":path"].startswith(start):
+                headers = {name: fields.get(name, ID), **headers}
+                headers = {other: value for other, value in headers.items() if value or other != name}
         block = [(":status", str(status)), *headers.items()]
         self._h2.send_response(stream, [(a.encode(), b.encode()) for a, b in block], end_stream=not body)
         if body:

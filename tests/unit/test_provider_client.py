@@ -26,7 +26,7 @@ APNS_KEY = ApnsKey(ec.generate_private_key(ec.SECP256R1()), key_id="ABC123DEFG",
 
 
 class PlainDispatcher(Dispatcher[ScriptedPush]):
-    """Sends for a client of no provider. `find`: None for one whose status alone does not say that a push was accepted."""
+    """Sends for a client of no provider. `accepts`: False if a status alone does not say that a push was accepted."""
 
     handles = ScriptedPush
     streams = 10
@@ -34,7 +34,8 @@ class PlainDispatcher(Dispatcher[ScriptedPush]):
     provider = "test"
     requests = ScriptedRequests()
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, accepts: bool = True, **options: Any) -> None:
+        self._accepts = accepts
         given: dict[str, Any] = {
             "max_connections": 1,
             "timeout": 5.0,
@@ -43,9 +44,24 @@ class PlainDispatcher(Dispatcher[ScriptedPush]):
             "idle_ping": None,
             "keepalive": None,
             "now": lambda: 0.0,
-            "find": lambda push, answer, name: f"{name} of {push.row}",
         }
         super().__init__(Origin("push.example"), CONTEXT, **{**given, **options})
+
+    def accept(self, finished: list[Exchange], results: list[Result]) -> list[Exchange]:
+        if not self._accepts:
+            return super().accept(finished, results)
+        results += [
+            Result(
+                exchange.context,
+                Verdict.ACCEPTED,
+                200,
+                exchange.attempts,
+                find=lambda push, answer, name: f"{name} of {push.row}",
+            )
+            for exchange in finished
+            if exchange.status == 200
+        ]
+        return [exchange for exchange in finished if exchange.status != 200]
 
     def result(self, exchange: Exchange, push: Any) -> Result | None:
         if exchange.error is not None:
@@ -216,7 +232,7 @@ def test_any_other_answer_is_judged_by_the_client(monkeypatch: pytest.MonkeyPatc
 
     assert virtual.run(send()).verdict is Verdict.INVALID
     virtual.connect_to(monkeypatch, answers(200))
-    assert virtual.run(send(find=None)).verdict is Verdict.INVALID  # its status alone says nothing
+    assert virtual.run(send(accepts=False)).verdict is Verdict.INVALID  # its status alone says nothing
 
 
 async def test_a_push_that_cannot_be_sent_needs_no_connection() -> None:

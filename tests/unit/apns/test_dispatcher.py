@@ -26,7 +26,7 @@ from pushcore.reasons import UNEXPECTED, UNEXPECTED_SUCCESS
 from pushcore.results import Result, Verdict
 from tests.support.http2 import TEMPLATE
 from tests.support.virtual import Answer, run
-from tests.unit.apns.clients import Server, client_of, key, push
+from tests.unit.apns.clients import Server, client_of, key, push, refused
 
 
 def test_a_key_for_some_topics_takes_their_pushes_alone() -> None:
@@ -100,6 +100,7 @@ def test_listeners_and_metrics_hear_of_broadcasts(monkeypatch: pytest.MonkeyPatc
 
 # --- responses of other servers -------------------------------------------------------------------------------------
 
+NO_ID = {"apns-id": "", "apns-request-id": ""}
 PAGE = b"<!DOCTYPE html><html><head><title>Sign in</title></head></html>"
 BODIES = {
     "empty": b"",
@@ -121,8 +122,8 @@ def test_a_response_that_is_not_apples_is_named_as_such(
 ) -> None:
     """Not accepted, no reason to correct the key, and a 410 drops no token."""
     if (status, body) == (200, b""):
-        return  # Apple's own success
-    Server(monkeypatch, lambda n: (status, {}, body))
+        return  # Apple's own success, which is known by its id
+    Server(monkeypatch, lambda n: (status, NO_ID, body))
 
     async def send() -> list[Result]:
         async with client_of() as client:
@@ -137,6 +138,28 @@ def test_a_response_that_is_not_apples_is_named_as_such(
         assert str(result.detail).startswith(
             f"this is not a response of APNs (a proxy, a wrong URL?): {status} with "
         )
+
+
+@pytest.mark.parametrize(
+    ("first", "headers", "warnings"), [(200, {}, 0), (200, NO_ID, 1), (400, {}, 0), (400, NO_ID, 1)]
+)
+def test_a_200_without_an_id_is_accepted_and_warned_of_once(
+    first: int,
+    headers: dict[str, str],
+    warnings: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rejected = refused(400, "BadDeviceToken")
+    Server(monkeypatch, lambda n: rejected if (n, first) == (1, 400) else (200, headers, b""))
+
+    async def send() -> list[Verdict]:
+        async with client_of() as client:
+            return [(await client.send(push())).verdict for _ in range(4)]
+
+    verdicts = run(send())
+    assert verdicts[1:] == [Verdict.ACCEPTED] * 3
+    assert caplog.text.count("the responses have no apns-id, so they are not APNs'") == warnings
 
 
 @pytest.mark.parametrize(
