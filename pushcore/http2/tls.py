@@ -363,12 +363,19 @@ def _name_ssl_error(exc: ssl.SSLError) -> ConnectError:
     if "alert" in words and any(word in words for word in ("certificate", "unknown ca", "access denied")):
         return CertificateError(f"the server did not accept the client certificate: {words}")
     if words in ("wrong version number", "http request", "record layer failure"):
-        return ConnectError(f"the server does not speak TLS on that port: {words}")
+        return _wrong_server(f"the server does not speak TLS on that port: {words}")
     if words in ("unsupported protocol", "tlsv1 alert protocol version", "version too low"):
-        return ConnectError(f"the server does not speak TLS 1.2 or later: {words}")
+        return _wrong_server(f"the server does not speak TLS 1.2 or later: {words}")
     if "system lib" in words and os.environ.get("SSLKEYLOGFILE"):
         return ConnectError("TLS with the server failed: SSLKEYLOGFILE cannot be written; is the disk full?")
     return ConnectError(f"TLS with the server failed: {words}")
+
+
+def _wrong_server(text: str) -> ConnectError:
+    """The error for a server that is none of the provider's: another address is needed, and a retry cannot help."""
+    error = ConnectError(text)
+    error.permanent = True
+    return error
 
 
 def _words(exc: ssl.SSLError) -> str:

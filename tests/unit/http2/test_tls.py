@@ -614,15 +614,20 @@ def test_a_client_certificate_of_a_stranger_is_a_certificate_error(
     assert "did not accept the client certificate" in str(error)
 
 
-def test_a_server_without_tls_and_one_without_an_answer_are_told_apart(certificates: Certificates) -> None:
+@pytest.mark.parametrize(
+    "greeting", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-OpenSSH_9.2\r\n", b"220 mail ESMTP\r\n"]
+)
+def test_a_server_without_tls_and_one_without_an_answer_are_told_apart(greeting: bytes) -> None:
     incoming = ssl.MemoryBIO()
     client = client_context().wrap_bio(incoming, ssl.MemoryBIO(), server_hostname="localhost")
     with pytest.raises(ssl.SSLError):
         client.do_handshake()
-    incoming.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    incoming.write(greeting)
     with pytest.raises(ssl.SSLError) as caught:
         client.do_handshake()
-    assert "does not speak TLS" in str(name_tls_error(caught.value))
+    error = name_tls_error(caught.value)
+    assert "does not speak TLS" in str(error)
+    assert error.permanent
 
     incoming = ssl.MemoryBIO()
     incoming.write_eof()
@@ -655,7 +660,7 @@ async def test_an_alert_is_what_its_number_says(certificates: Certificates, loop
     error = name_tls_error(caught.value)
     kind = AlpnError if alert == 120 else CertificateError if alert in CERTIFICATE_ALERTS else ConnectError
     assert type(error) is kind
-    assert error.permanent is (kind is not ConnectError)
+    assert error.permanent is (kind is not ConnectError or alert == 70)  # 70: protocol_version
     assert "_ssl.c" not in str(error)
 
 
@@ -704,6 +709,7 @@ def test_every_failure_to_connect_has_a_name(
     assert type(error) is kind
     assert message in str(error)
     assert error.unprocessed
+    assert error.permanent is (kind is not ConnectError or "does not speak TLS" in message)
 
 
 def test_a_named_error_keeps_its_name() -> None:
