@@ -30,6 +30,7 @@ from .commands.tokens import tokens
 from .commands.worker import worker
 from .origins import with_origins
 from .process.interrupts import ignore, raise_again
+from .process.memory import say_last_words, shortage
 from .statuses import BAD_INPUT, INCOMPLETE
 from .streams import standard_streams
 
@@ -83,7 +84,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     as_json = "--json" in words and ("--output", "-") not in itertools.pairwise(words)  # which has rows then
 
     def complain(text: str, status: int) -> int:
-        return _complain(text, status, as_json=as_json)
+        try:
+            return _complain(text, status, as_json=as_json)
+        except MemoryError:
+            say_last_words()
+            return status
 
     try:
         raise_again()
@@ -109,13 +114,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INCOMPLETE
     except OSError as error:
         return complain(f"{shown_name(str(error.filename or 'the system'))}: {explain(error)}", INCOMPLETE)
-    except MemoryError:
-        return complain(
-            "there is too little memory (see `ulimit -v`, or the limit of the container)", INCOMPLETE
-        )
     except Exception as error:
-        text = f"{type(error).__name__}: {error}"
-        return complain(f"internal failure, please report it: {text}", INCOMPLETE)
+        text = shortage(error) or f"internal failure, please report it: {type(error).__name__}: {error}"
+        return complain(text, INCOMPLETE)
 
 
 def _complain(text: str, status: int, *, as_json: bool) -> int:

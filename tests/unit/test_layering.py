@@ -89,7 +89,7 @@ MAY_IMPORT = {
         "options": {"sections"},
         "profiles": {"sections", "origins"},
         "report": {"statuses", "streams"},
-        "run": {"statuses", "report"},
+        "run": {"statuses", "report", "process"},
         "queue_access": {"sections", "report", "run"},
         "commands": {
             "statuses",

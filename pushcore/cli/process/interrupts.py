@@ -1,7 +1,7 @@
 """Ctrl-C while a command imports its modules ends it at once and quietly, with the status of the signal (130 for a shell).
 
 Python would raise KeyboardInterrupt in the middle of an import and print a traceback. The package imports this module before
-all others, because the command has no code of its own before that.
+all others, because the command has no code of its own before that. Errors of too little memory are handled from here on, too.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import itertools
 import os
 import signal
 import sys
+
+from .memory import handle_uncaught
 
 
 def end_quietly() -> None:
@@ -46,3 +48,4 @@ def is_command() -> bool:
 
 if is_command():
     end_quietly()
+    handle_uncaught()

@@ -19,6 +19,7 @@ from ...errors import BreakerOpen, ClosedError, ConfigurationError, JournalError
 from ...metrics import Listener
 from ...payloads.devices import FCM, NAMES
 from ...payloads.rows import PipedRows, Rows
+from ..process.memory import shortage
 from ..report.notices import MeteredNotices, Notices, Say, listening, say, showing_warnings
 from ..report.progress import ProgressLine, RunProgress
 from ..report.results_file import ResultSink
@@ -128,10 +129,13 @@ class CampaignRun:
         except OSError as error:
             where = f"{printable(str(error.filename))}: " if error.filename else ""
             problem = f"the run was cut short ({where}{printable(explain(error))})"
-        except MemoryError:
-            problem = "the run was cut short (there is too little memory)"
         except Exception as error:
-            problem = f"the run was cut short by an internal failure ({type(error).__name__}: {printable(str(error), 200)})"
+            short = shortage(error)
+            problem = (
+                f"the run was cut short by an internal failure ({type(error).__name__}: {printable(str(error), 200)})"
+                if short is None
+                else f"the run was cut short: {short}"
+            )
         finally:
             for number in handlers:  # the loop has removed its handlers, and the rest must still be written
                 signal.signal(number, self._keep_signal)

@@ -31,6 +31,7 @@ from ...audience.problems import BadInput, explain, printable
 from ...engine.shared import SharedState
 from ...errors import ConfigurationError, JournalError
 from ...metrics import Listener, Metrics, merge
+from ..process.memory import shortage
 from ..report.notices import MAX_COMPLAINTS, say, served
 from ..report.output import text_of
 from ..report.progress import ProgressLine, RunProgress
@@ -137,7 +138,8 @@ def _serve(
         where = f"{error.filename}: " if error.filename else ""
         pipe.send_final({"refused": f"a process cannot start ({where}{explain(error)})"})
     except BaseException as error:
-        pipe.send_final({"refused": f"internal failure, please report it: {type(error).__name__}: {error}"})
+        text = shortage(error) or f"internal failure, please report it: {type(error).__name__}: {error}"
+        pipe.send_final({"refused": text})
     else:
         pipe.send_final({"ending": asdict(report), "counts": sink.counts.packed()})
 

@@ -262,6 +262,11 @@ def test_when_every_push_would_fail_the_reason_is_told(
         (JournalError("the disk is full: \x1b"), r"the disk is full: \x1b"),
         (ConfigurationError("the credentials are gone"), "the credentials are gone"),
         (ValueError("odd\n"), r"the run was cut short by an internal failure (ValueError: odd\n)"),
+        (
+            MemoryError(),
+            "the run was cut short: there is too little memory (see `ulimit -v`, or the limit of the container)",
+        ),
+        (RuntimeError("can't start new thread"), "the run was cut short: no thread can be started: "),
         (ClosedError("the engine was closed"), "internal failure (ClosedError: the engine was closed)"),
     ],
 )

@@ -156,6 +156,7 @@ def test_a_child_that_is_not_wanted_sends_nothing(
     ("error", "words"),
     [
         (BadInput("it cannot be"), "it cannot be"),
+        (MemoryError(), "there is too little memory (see `ulimit -v`, or the limit of the container)"),
         (KeyError("odd"), "internal failure, please report it: KeyError: 'odd'"),
     ],
 )
