@@ -2,7 +2,7 @@
 
     python durable_sender.py tokens.txt campaign.db
 
-No token is sent twice. Those that were in flight when it was killed are UNKNOWN: they may have been delivered.
+No push is sent twice. Pushes that were in flight when it was killed are UNKNOWN: they may have been delivered.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PAYLOAD = {"aps": {"alert": {"title": "Our new app is here"}}}
 
 
 class Row(Notification):
-    """A notification that knows its line of the file."""
+    """A notification with the number of its line in the file."""
 
     __slots__ = ("row",)
     row: int
@@ -36,7 +36,7 @@ def rows(tokens: Path, journal: Journal) -> Iterator[Row]:
 
 
 async def main(tokens: Path, path: Path) -> None:
-    """Send every row that has no outcome yet, and say what became of all."""
+    """Send every row that has no outcome yet, and print the number of rows by verdict."""
     key = ApnsKey.from_file(
         os.environ["APNS_KEY"], key_id=os.environ["APNS_KEY_ID"], team_id=os.environ["APNS_TEAM_ID"]
     )

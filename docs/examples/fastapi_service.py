@@ -1,4 +1,4 @@
-"""A FastAPI service: one engine for its life, single pushes by request, campaigns in the background.
+"""A FastAPI service with one engine: single pushes by request, campaigns in the background.
 
 uvicorn fastapi_service:app
 
@@ -9,6 +9,7 @@ curl localhost:8000/campaigns -H 'content-type: application/json' -d '{"tokens":
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -18,18 +19,20 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Request
 from pydantic import BaseModel
 
-from pushcore import ApnsClient, ApnsKey, Notification, PushEngine
+from pushcore import ApnsClient, ApnsKey, BreakerOpen, Notification, PushEngine
+
+log = logging.getLogger(__name__)
 
 
 class Push(BaseModel):
-    """What `/push` takes."""
+    """The body of a request to `/push`."""
 
     token: str
     title: str
 
 
 class Campaign(BaseModel):
-    """What `/campaigns` takes."""
+    """The body of a request to `/campaigns`."""
 
     tokens: list[str]
     title: str
@@ -37,7 +40,7 @@ class Campaign(BaseModel):
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Opens the client once; at the end waits for the campaigns, then for what is in flight."""
+    """Opens the client once; at the end waits for the campaigns, then for the requests in flight."""
     key = ApnsKey.from_file(
         os.environ["APNS_KEY"], key_id=os.environ["APNS_KEY_ID"], team_id=os.environ["APNS_TEAM_ID"]
     )
@@ -62,7 +65,7 @@ async def push(request: Request, given: Push) -> dict[str, Any]:
 
 @app.post("/campaigns", status_code=202)
 async def start(request: Request, given: Campaign) -> dict[str, int]:
-    """Start a campaign in the background; its number."""
+    """Start a campaign in the background; returns its number."""
     state = request.app.state
     number = len(state.campaigns) + 1
     state.campaigns[number] = Counter()
@@ -74,13 +77,16 @@ async def run(engine: PushEngine[Notification], given: Campaign, counts: Counter
     """Send to every token; one payload for all. The engine keeps a bounded number of pushes in flight."""
     payload = {"aps": {"alert": {"title": given.title}}}
     pushes = (Notification(token, payload) for token in given.tokens)
-    async for result in engine.send_many(pushes):
-        counts[result.verdict.name] += 1
+    try:
+        async for result in engine.send_many(pushes):
+            counts[result.verdict.name] += 1
+    except BreakerOpen as error:  # an exception would end the task group, and with it the engine
+        log.error("a campaign was stopped: %s", error)
 
 
 @app.get("/campaigns/{number}")
 async def progress(request: Request, number: int) -> dict[str, int]:
-    """How many pushes of a campaign have which verdict."""
+    """The number of pushes of a campaign by verdict."""
     if number not in request.app.state.campaigns:
         raise HTTPException(404, "there is no such campaign")
     counts: Counter[str] = request.app.state.campaigns[number]

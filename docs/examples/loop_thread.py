@@ -1,14 +1,13 @@
 """One event loop in a thread, for programs without one: Django under WSGI, Celery, RQ, scripts.
 
-`pusher()` opens the client when it is first called in this process, so that each process that a server or a worker forks has its own
-connections. Then any thread may call `send`.
+`pusher()` opens the client at its first call in a process, so each process that a server or a worker forks has its own connections.
+Any thread may call `send`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import atexit
-import functools
 import os
 import threading
 
@@ -38,7 +37,7 @@ class Pusher:
         return asyncio.run_coroutine_threadsafe(self._client.send(push), self._loop).result()
 
     def close(self) -> None:
-        """Wait for what is in flight and end the loop."""
+        """Wait for the requests in flight and end the loop."""
         if self._thread.is_alive():
             asyncio.run_coroutine_threadsafe(self._client.close(), self._loop).result()
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -46,7 +45,20 @@ class Pusher:
             self._loop.close()
 
 
-@functools.cache
+_lock = threading.Lock()
+_pushers: dict[int, Pusher] = {}  # by process: a fork copies this dict, but not the thread
+
+
 def pusher() -> Pusher:
-    """This process's client."""
-    return Pusher()
+    """The client of this process."""
+    process = os.getpid()
+    with _lock:
+        if process not in _pushers:
+            _pushers[process] = Pusher()
+        return _pushers[process]
+
+
+def close_pusher() -> None:
+    """Close the client of this process, if it is open."""
+    if os.getpid() in _pushers:
+        _pushers[os.getpid()].close()

@@ -1,13 +1,13 @@
-"""Sends to the devices of a PostgreSQL table, and writes what became of each into another one.
+"""Sends to the devices of a PostgreSQL table, and writes the results into another table.
 
     CREATE TABLE devices (id bigint PRIMARY KEY, token text NOT NULL, registered_at timestamptz NOT NULL DEFAULT now());
     CREATE TABLE push_results (campaign text, device bigint, verdict text NOT NULL, reason text, PRIMARY KEY (campaign, device));
 
     python postgresql.py autumn                  # the database is set by PGHOST, PGDATABASE and further variables of libpq
 
-Rows come through a server-side cursor, so that memory does not grow with the table. Results go back in batches, and the dead tokens of a
-batch are deleted in its transaction: either both are in the database or neither. Killed and run again, it sends to the devices without a
-result; what was in flight at the kill, at most the window and one batch, is sent twice.
+Rows are read through a server-side cursor, so memory does not grow with the table. Results are written in batches, and the dead tokens
+of a batch are deleted in the same transaction. If the program is killed and run again, it sends to the devices without a result. Pushes
+that had no result in the database at the kill, at most the window and one batch, are sent twice.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ UNSENT = """
     SELECT id, token FROM devices
     WHERE NOT EXISTS (SELECT FROM push_results WHERE campaign = %s AND device = devices.id) ORDER BY id
 """
-# A token that was registered again after Apple called it dead stays, and so does one that has been replaced meanwhile.
+# A token that was registered again after Apple called it dead is kept, and so is one that was replaced in the meantime.
 DELETE_DEAD = "DELETE FROM devices WHERE id = %s AND token = %s AND registered_at < to_timestamp(%s)"
 
 
 class Device(Notification):
-    """A push that knows its row."""
+    """A push with the id of its row."""
 
     __slots__ = ("id",)
     id: int
@@ -41,7 +41,7 @@ class Device(Notification):
 
 async def devices(connection: AsyncConnection, campaign: str) -> AsyncIterator[list[Device]]:
     """The devices without a result, a batch at a time, as the engine asks for them."""
-    async with connection.cursor("devices") as cursor:  # a name makes it one of the server's
+    async with connection.cursor("devices") as cursor:  # its name makes it a server-side cursor
         await cursor.execute(UNSENT, (campaign,))
         while rows := await cursor.fetchmany(BATCH):
             batch = []
@@ -53,7 +53,7 @@ async def devices(connection: AsyncConnection, campaign: str) -> AsyncIterator[l
 
 
 async def record(connection: AsyncConnection, campaign: str, results: Sequence[Result[Device]]) -> None:
-    """Keep what became of a batch, and delete its dead tokens."""
+    """Write the results of a batch, and delete its dead tokens."""
     dead = [
         (result.push.id, result.push.token, result.timestamp)
         for result in results
@@ -84,12 +84,14 @@ async def main(campaign: str) -> None:
         engine.stream(devices(reading, campaign)) as results,
     ):
         batch: list[Result[Device]] = []
-        async for result in results:
-            batch.append(result)
-            if len(batch) == BATCH:
-                await record(writing, campaign, batch)
-                batch = []
-        await record(writing, campaign, batch)
+        try:
+            async for result in results:
+                batch.append(result)
+                if len(batch) == BATCH:
+                    await record(writing, campaign, batch)
+                    batch = []
+        finally:  # also after BreakerOpen, which is raised behind all results
+            await record(writing, campaign, batch)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""Sends what a Redis list holds: JSON objects with `token` and `payload`, put there with LPUSH by a program in any language.
+"""Sends the items of a Redis list: JSON objects with `token` and `payload`, which a program in any language adds with LPUSH.
 
     redis-cli LPUSH pushes '{"token": "…", "payload": {"aps": {"alert": "Hi"}}}'
     python redis_list.py
 
-An item moves to the list `pushes:sending` before it is sent, and leaves that with its result in the list `pushes:results`. What a kill
-leaves in `pushes:sending` may have been sent or not: look at it before you put it back.
+An item is moved to the list `pushes:sending` before it is sent. When its result is added to the list `pushes:results`, it is removed from
+there. Items that are in `pushes:sending` after a kill may have been sent or not: decide for each whether to put it back. An item that is
+not such an object is moved to the list `pushes:bad`.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from redis.asyncio import Redis
 
 from pushcore import ApnsClient, ApnsKey, Notification, PushEngine
 
-QUEUE, SENDING, RESULTS = "pushes", "pushes:sending", "pushes:results"
+QUEUE, SENDING, RESULTS, BAD = "pushes", "pushes:sending", "pushes:results", "pushes:bad"
 
 
 class Item(Notification):
-    """A notification that knows the text it was made of."""
+    """A notification with the text that it was made of."""
 
     __slots__ = ("text",)
     text: str
@@ -34,15 +35,23 @@ async def items(redis: Redis, stop: asyncio.Event) -> AsyncIterator[Item]:
     """Each item of the list, until `stop` is set. The engine asks for the next one only when it can send it."""
     while not stop.is_set():
         text: Any = await redis.blmove(QUEUE, SENDING, 1, src="RIGHT", dest="LEFT")
-        if text is not None:
+        if text is None:
+            continue
+        try:
             given = json.loads(text)
             push = Item(given["token"], given["payload"])
-            push.text = text
-            yield push
+        except (ValueError, TypeError, KeyError):
+            async with redis.pipeline(transaction=True) as both:
+                both.lpush(BAD, text)
+                both.lrem(SENDING, 1, text)
+                await both.execute()
+            continue
+        push.text = text
+        yield push
 
 
 async def main() -> None:
-    """Send until SIGTERM or Ctrl-C; then wait for what is in flight."""
+    """Send until SIGTERM or Ctrl-C; then wait for the requests in flight."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -1,4 +1,4 @@
-"""A test suite of one's own app, on the fixtures that pushcore[fakeservers] brings: `pytest test_own_app.py`.
+"""Tests of your own app, with the fixtures of the extra `fakeservers`: `pytest test_own_app.py`.
 
 `fake_apns` is a strict fake APNs for one test: it checks what Apple checks, and counts.
 """
@@ -16,14 +16,14 @@ from pushcore import ApnsClient, ApnsKey, Notification, PushEngine
 
 
 class Devices:
-    """The app under test: it pushes to its devices, and forgets the dead ones."""
+    """The app under test: it pushes to its devices, and removes dead tokens."""
 
     def __init__(self, apns: ApnsClient, tokens: Iterable[str]) -> None:
         self.tokens = set(tokens)
         self._apns = apns
 
     async def push(self, title: str) -> int:
-        """Push to all; how many were accepted."""
+        """Push to all devices; returns the number of accepted pushes."""
         accepted = 0
         pushes = [Notification(token, {"aps": {"alert": {"title": title}}}) for token in sorted(self.tokens)]
         async with PushEngine(self._apns, retry=None) as engine:
@@ -35,12 +35,12 @@ class Devices:
 
 
 def client(fake: ApnsFixture) -> ApnsClient:
-    """The app's client, at the fake."""
+    """The app's client, connected to the fake."""
     key = ApnsKey.from_file(fake.key_file, key_id=fake.key_id, team_id=fake.team_id)
     return ApnsClient(key, topic=fake.topic, url=fake.url, ca_file=fake.ca_file)
 
 
-def test_dead_tokens_are_forgotten(fake_apns: ApnsFixture) -> None:
+def test_dead_tokens_are_removed(fake_apns: ApnsFixture) -> None:
     living, dead = "ab" * 32, fated_token("Unregistered")
     devices = Devices(client(fake_apns), [living, dead])
     assert asyncio.run(devices.push("Hi")) == 1
@@ -49,7 +49,7 @@ def test_dead_tokens_are_forgotten(fake_apns: ApnsFixture) -> None:
 
 
 @pytest.mark.fake_apns(delay=0.01)
-def test_a_bad_hour_costs_no_device(fake_apns: ApnsFixture) -> None:
+def test_an_outage_removes_no_device(fake_apns: ApnsFixture) -> None:
     fake_apns.faults.add({"id": "outage", "what": {"kind": "answer", "reason": "ServiceUnavailable"}})
     devices = Devices(client(fake_apns), ["ab" * 32])
     assert asyncio.run(devices.push("Hi")) == 0

@@ -24,7 +24,7 @@ from tests.support import queues
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 DEADLINE = 60.0
 WHY = "the extra `examples` has all but arq, which wants a redis before 6"
-PHONE, GONE = "ab" * 32, fated_token("Unregistered")
+PHONE, GONE, LATER = "ab" * 32, fated_token("Unregistered"), fated_token("ServiceUnavailable")
 
 pytestmark = pytest.mark.ci
 
@@ -80,6 +80,12 @@ async def main(token, gone):
             while sum((counts := (await http.get("/campaigns/1")).json()).values()) < 21:
                 await asyncio.sleep(0.01)
             missing = (await http.get("/campaigns/2")).status_code
+            wrong = ["deadfa7e400d" + f"{number:052x}" for number in range(100)]  # TopicDisallowed
+            await http.post("/campaigns", json={"tokens": wrong, "title": "Hi"})
+            while "UNSENT" not in (await http.get("/campaigns/2")).json() and len(app.state.tasks._tasks) > 0:
+                await asyncio.sleep(0.01)
+            after = (await http.post("/push", json={"token": token, "title": "Hi"})).json()
+            assert after["verdict"] == "ACCEPTED", "a stopped campaign ends nothing else"
     print(json.dumps([one["verdict"], counts, missing]))
 
 asyncio.run(main(*sys.argv[1:]))
@@ -131,6 +137,25 @@ def test_celery_with_processes(environment: dict[str, str], redis: str, fake_apn
     assert 1 <= fake_apns.accepted <= 2  # one for each process of the pool, not for each push
 
 
+RETRIED = """
+import sys, time
+from celery_tasks import app, send_push
+
+app.conf.task_always_eager = True  # runs it here
+send_push.retry = lambda countdown: RuntimeError(f"retry after {countdown}")  # does not wait
+try:
+    send_push(sys.argv[1], "Hi")
+except RuntimeError as error:
+    print(error)
+"""
+
+
+@needs("celery")
+def test_celery_retries_a_temporary_rejection(environment: dict[str, str]) -> None:
+    said = run({**environment, "BROKER_URL": "redis://127.0.0.1:1"}, "-c", RETRIED, LATER)
+    assert said == "retry after 60.0\n"
+
+
 @needs("rq")
 def test_rq(environment: dict[str, str], redis: str, fake_apns: ApnsFixture) -> None:
     for token in (PHONE, PHONE, GONE):
@@ -138,6 +163,16 @@ def test_rq(environment: dict[str, str], redis: str, fake_apns: ApnsFixture) -> 
     run({**environment, "BURST": "1"}, "rq_jobs.py")
     assert fake_apns.counts == {(200, ""): 2, (410, "Unregistered"): 1}
     assert fake_apns.accepted == 1
+
+
+SCHEDULED = "from rq_jobs import queue\nfor job in map(queue.fetch_job, queue.scheduled_job_registry.get_job_ids()): print(*job.args)"
+
+
+@needs("rq")
+def test_rq_schedules_a_temporary_rejection(environment: dict[str, str], redis: str) -> None:
+    run(environment, "rq_jobs.py", LATER, "Hi")
+    run({**environment, "BURST": "1"}, "rq_jobs.py")
+    assert run(environment, "-c", SCHEDULED).split() == [LATER, "Hi", "4"]
 
 
 @needs("arq")
@@ -158,6 +193,8 @@ def test_a_redis_list(environment: dict[str, str], redis: str, fake_apns: ApnsFi
     from redis import Redis
 
     with Redis.from_url(redis, decode_responses=True) as connection:
+        bad = ["not JSON", "7", "{}"]
+        connection.lpush("pushes", *bad)
         for token in (PHONE, GONE):
             connection.lpush("pushes", json.dumps({"token": token, "payload": {"aps": {"alert": "Hi"}}}))
         with subprocess.Popen([sys.executable, "redis_list.py"], env=environment, cwd=EXAMPLES) as consumer:
@@ -169,6 +206,7 @@ def test_a_redis_list(environment: dict[str, str], redis: str, fake_apns: ApnsFi
         results: Any = connection.lrange("pushes:results", 0, -1)
         assert sorted(json.loads(result)["verdict"] for result in results) == ["ACCEPTED", "UNREGISTERED"]
         assert connection.llen("pushes:sending") == 0
+        assert connection.lrange("pushes:bad", 0, -1) == bad[::-1]
 
 
 @pytest.mark.fake_apns(delay=0.02)
@@ -210,6 +248,32 @@ def test_a_test_suite_of_ones_own_app() -> None:
         timeout=DEADLINE,
     )
     assert re.search(r"^2 passed", done.stdout, re.MULTILINE), done.stdout
+
+
+THREADS = """
+import os, threading
+from loop_thread import close_pusher, pusher
+
+barrier, first = threading.Barrier(8), set()
+def call():
+    barrier.wait()
+    first.add(pusher())
+threads = [threading.Thread(target=call) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+child = os.fork()
+if not child:
+    assert pusher() not in first
+    close_pusher()
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+assert first == {pusher()}
+close_pusher()
+"""
+
+
+def test_a_process_has_one_client_and_its_fork_another(environment: dict[str, str]) -> None:
+    run(environment, "-W", "ignore", "-c", THREADS)
 
 
 def test_every_example_is_run_here() -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from django.core.management import execute_from_command_line
 
 if __name__ == "__main__":
-    sys.path.append(str(Path(__file__).parents[1]))  # for loop_thread, which would lie in the project
+    sys.path.append(
+        str(Path(__file__).parents[1])
+    )  # for loop_thread; in your project it is in the same folder
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings")
     execute_from_command_line(sys.argv)

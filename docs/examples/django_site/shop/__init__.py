@@ -1,1 +1,1 @@
-"""An app that pushes from a view and from a management command."""
+"""An app that sends pushes from a view and from a management command."""

@@ -1,4 +1,4 @@
-"""Where the view is."""
+"""The URL of the view."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A view that pushes. It is synchronous, and works under WSGI and ASGI alike: the client has its own loop and thread."""
+"""A view that sends a push. It is synchronous, and works under WSGI and ASGI: the client has its own loop and thread."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pushcore import Notification
 @csrf_exempt  # the example has no session; a real view has its own authentication
 @require_POST
 def push(request: HttpRequest) -> JsonResponse:
-    """Push to the device of the form's `token`."""
+    """Send a push to the device in the form's field `token`."""
     alert = {"title": request.POST.get("title", "")}
     result = pusher().send(Notification(request.POST.get("token", ""), {"aps": {"alert": alert}}))
     return JsonResponse(result.to_dict(), status=200 if result.ok else 502)

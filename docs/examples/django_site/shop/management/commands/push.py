@@ -1,4 +1,4 @@
-"""`manage.py push --title Hi TOKEN …`: a management command with a loop of its own, and so with an engine for many pushes."""
+"""`manage.py push --title Hi TOKEN …`: a management command with its own event loop and an engine for many pushes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pushcore import ApnsClient, ApnsKey, Notification, PushEngine
 
 
 class Command(BaseCommand):
-    """What Django runs."""
+    """The command."""
 
     help = "Push one title to the given devices."
 
@@ -23,13 +23,13 @@ class Command(BaseCommand):
         parser.add_argument("tokens", nargs="+")
 
     def handle(self, *args: object, title: str, tokens: list[str], **options: object) -> None:
-        """Send, and say how many have which verdict."""
+        """Send, and print the number of pushes by verdict."""
         counts = asyncio.run(send(title, tokens))
         self.stdout.write(", ".join(f"{verdict}: {count}" for verdict, count in sorted(counts.items())))
 
 
 async def send(title: str, tokens: list[str]) -> Counter[str]:
-    """How many pushes have which verdict. A query set works as well: `(… async for device in Device.objects.all())`."""
+    """Send; returns the number of pushes by verdict. A query set works as well: `(… async for device in Device.objects.all())`."""
     key = ApnsKey.from_file(
         os.environ["APNS_KEY"], key_id=os.environ["APNS_KEY_ID"], team_id=os.environ["APNS_TEAM_ID"]
     )
