@@ -15,7 +15,7 @@ SITE   := $(VENV)/.docs
 	ab docs dist lock clean
 
 help:
-	@echo "make demo    push to 100 000 fake devices and check every answer"
+	@echo "make demo    push to 100 000 fake devices and check every result"
 	@echo "make unit    the fast tests: what to run while typing"
 	@echo "make test    ruff, mypy --strict, and every test that needs Python alone"
 	@echo "make ci      the same, and the tests that need Debian packages and toolchains (.ci/run installs them)"

@@ -119,7 +119,7 @@ def interpreter_build(configured: Mapping[str, Any] | None = None) -> str:
     lto = "--with-lto" in arguments or "-flto" in flags
     if variables.get("PGO_PROF_USE_FLAG") == "" and not (pgo or lto):
         # Debian and Ubuntu build with both, and remove the flags from what is installed.
-        build = ["a distribution's build that does not tell PGO and LTO"]
+        build = ["a distribution's build, PGO and LTO unknown"]
     else:
         build = ["PGO" if pgo else "no PGO", "LTO" if lto else "no LTO"]
     if variables.get("Py_GIL_DISABLED"):

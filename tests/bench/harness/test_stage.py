@@ -15,7 +15,7 @@ from bench.harness.stage import interpreter_build
         ({"CONFIG_ARGS": "'--enable-optimizations' '--with-lto'"}, "PGO, LTO"),
         ({"CONFIG_ARGS": "'--prefix=/usr'", "PY_CORE_CFLAGS": "-O3 -fprofile-use -flto"}, "PGO, LTO"),
         ({"CONFIG_ARGS": "'--enable-shared'"}, "no PGO, no LTO"),
-        ({"PGO_PROF_USE_FLAG": ""}, "a distribution's build that does not tell PGO and LTO"),
+        ({"PGO_PROF_USE_FLAG": ""}, "a distribution's build, PGO and LTO unknown"),
         ({"CONFIG_ARGS": "'--enable-optimizations'", "PGO_PROF_USE_FLAG": ""}, "PGO, no LTO"),
         ({"CONFIG_ARGS": None, "Py_GIL_DISABLED": 1}, "no PGO, no LTO, free-threaded"),
         ({"CONFIG_ARGS": "'--enable-optimizations'", "Py_DEBUG": 1}, "PGO, no LTO, debug"),
