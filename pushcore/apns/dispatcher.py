@@ -1,4 +1,4 @@
-"""`ApnsDispatcher`: what an `ApnsClient` sends with: its provider tokens, and the results of its pushes."""
+"""`ApnsDispatcher` sends for an `ApnsClient`: it has the provider tokens, and makes the results."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ class ApnsDispatcher(Dispatcher[Notification]):
             self._watch_expiry()
 
     def _watch_expiry(self) -> None:
-        """Note when the certificate ends, and warn of that once a day in its last month."""
+        """Record when the certificate expires, and warn once a day in its last month."""
         if self._expiry_timer is not None:
             self._expiry_timer.cancel()
             self._expiry_timer = None
@@ -393,7 +393,7 @@ class ApnsDispatcher(Dispatcher[Notification]):
 
     def _drain(self, connection: Streams, why: str) -> bool:
         """Drain a connection that APNs rejects everything on. False when as many were drained within `DRAIN_WINDOW` as the
-        client may have: Apple takes rapid connects for an attack."""
+        client may have: Apple treats rapid connects as an attack."""
         if connection.state is not ConnectionState.OPEN:
             return True
         now = self._loop.time()

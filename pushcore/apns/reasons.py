@@ -126,7 +126,7 @@ _ROWS: Final = (
         MISCONFIGURED,
         "Use this key with the other environment, or a key of this one.",
     ),
-    Reason(  # Apple's table has the name above, and APNs sends this one
+    Reason(  # Apple's table has the name above; APNs sends this one
         403,
         "BadEnvironmentKeyInToken",
         MISCONFIGURED,
@@ -275,7 +275,7 @@ CHANNEL_TABLE: Final = register("apns", ReasonTable(_CHANNEL_ROWS, _BY_STATUS, e
 register("apns", UNEXPECTED_TABLE)
 CHANNEL_REASONS: Final = CHANNEL_TABLE.rows
 """The table of channel management and broadcasts, "Handling error responses from Apple Push Notification service", the
-reasons of scoped keys added. MissingChannelQueueSize stands in no table of Apple's; it was seen."""
+reasons of scoped keys added. MissingChannelQueueSize is in no table of Apple; it was seen."""
 
 # Nearly every error body is one of these, byte for byte.
 _BODIES: Final[dict[bytes, tuple[str | None, float | None]]] = {

@@ -1,6 +1,6 @@
 """A `Notification` becomes an `Exchange`, or the `Result` that says why it cannot. Called for every push.
 
-What is checked here Apple would reject as well. Checked before sending it takes no stream, and Apple throttles senders with many
+Apple would reject these mistakes, too. If they are found before sending, they take no stream, and Apple throttles senders with many
 rejections ("Handling notification responses from APNs").
 """
 
@@ -66,7 +66,7 @@ _FIELDS: Final[tuple[tuple[str, Any, str, str | None], ...]] = (
     ("apns_id", (str, uuid.UUID, type(None)), "a string or a uuid.UUID", "BadMessageId"),
     ("environment", _TEXT, "production or sandbox", None),
 )
-"""Of each field of a notification: its classes, what it must be, and Apple's word for one that is wrong."""
+"""For each field of a notification: its classes, what it must be, and Apple's reason if it is wrong."""
 _COLLAPSE_ID: Final = re.compile(r"[ -~]+", re.ASCII)
 
 NO_KIND: Final[tuple[Any, Any, Any, Any, HeaderTemplate, int]] = (
@@ -77,7 +77,7 @@ NO_KIND: Final[tuple[Any, Any, Any, Any, HeaderTemplate, int]] = (
     HeaderTemplate(()),
     0,
 )
-"""What the first push of a builder is compared with: no push has such a topic."""
+"""The first push of a builder is compared with it: no push has such a topic."""
 
 _dumps = orjson.dumps
 _unhexlify = binascii.unhexlify
@@ -135,8 +135,8 @@ class ApnsRequestBuilder:
         topic, push_type, priority, environment, template, limit = self._last
         before = len(exchanges) + len(rejected)
         length = -1  # of the last token
-        # To parse each payload in bytes would cost a quarter of a push. So the first of a burst is parsed, unless it is the last one
-        # parsed, and those after it until one is JSON; of the others only the ends are checked. A campaign's rows are valid JSON.
+        # Parsing each payload in bytes would cost a quarter of a push. So the first one of a burst is parsed, unless it is the last one
+        # parsed, and the following ones until one is JSON. Of further ones only both ends are checked: rows of a campaign are valid JSON.
         parsed, trusted = self._parsed, kind is not Notification
         for push in pushes:
             if type(push) is not kind:
@@ -194,7 +194,9 @@ class ApnsRequestBuilder:
                 exchange.data = b""
                 exchange.error = None
                 exchanges.append(exchange)
-            except Exception as error:  # of the push's own values: one of a million must not end the others
+            except (
+                Exception
+            ) as error:  # raised by values of one push, which must not end the run of a million
                 if isinstance(error, WrongEnvironment) and len(exchanges) + len(rejected) > before:
                     return push
                 rejected.append(rejection(push, error, _FIELDS))
@@ -239,13 +241,13 @@ class ApnsRequestBuilder:
             if len(self._kinds) >= MAX_KINDS:
                 self._kinds.clear()
             template_and_limit = self._kinds[key] = self._new_kind(*key)
-            # About the first of its kind: a check of every push would cost too much.
+            # Only for the first push of a kind: checking every push would cost too much.
             for text in _doubts(push):
                 warn_once(f"a payload for APNs: {text}")
         return (*key, environment, *template_and_limit)
 
     def _check_payload(self, payload: Any, body: bytes, push_type: str | PushType) -> None:
-        """Raises `InvalidPush` for a payload that is too large, or has times that are none."""
+        """Raises `InvalidPush` for a payload that is too large, or has invalid times."""
         definition = _push_type(push_type)
         if len(body) > definition.limit:
             raise InvalidPush(
@@ -283,7 +285,7 @@ class ApnsRequestBuilder:
         return HeaderTemplate(fields, _PATH), -1 if name == "liveactivity" else push_type.limit
 
     def _own_fields(self, push: Notification) -> tuple[Field, ...]:
-        """The fields of this push alone, checked so that nothing of a caller's text can break out of a header."""
+        """The fields that only this push has, checked: no text of a caller can end a header."""
         fields: list[Field] = []
         apns_id = push.apns_id
         if apns_id is not None:
@@ -292,7 +294,7 @@ class ApnsRequestBuilder:
             else:
                 field = (b"apns-id", uuid_of(apns_id, "apns_id"))
             if push.expiration is None and push.collapse_id is None:
-                return (field,)  # all that a campaign's pushes have
+                return (field,)  # pushes of a campaign have no other fields
             fields.append(field)
         if push.expiration is not None:
             fields.append((b"apns-expiration", expiration_of(push.expiration, self.now)))
@@ -334,7 +336,7 @@ class ApnsRequestBuilder:
 
 
 def _doubts(push: Notification) -> Iterator[str]:
-    """What in the payload of a push does nothing, or is of a wrong type. An `Aps` has been checked, and files have been."""
+    """The parts of a payload that have no effect or are of a wrong type. An `Aps` and files have been checked before."""
     payload: Any = push.payload
     if type(payload) is bytes and type(push) is Notification:
         with suppress(orjson.JSONDecodeError):

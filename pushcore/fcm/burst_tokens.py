@@ -16,9 +16,9 @@ from ..models.fcm_values import FieldError
 from ..models.token_forms import FCM_CHARACTERS, OTHER_CHARACTERS
 
 FEW: Final = 4
-"""Tokens up to which it costs less to look at each."""
+"""Up to this number of tokens it costs less to check each token by itself."""
 
-# Those that JSON escapes are found by the length of their JSON.
+# Characters that JSON escapes are found by the length of their JSON.
 _NOT_IN_TOKENS: Final = [chr(code) for code in range(0x20, 0x80) if code not in b'"\\' + FCM_CHARACTERS]
 
 
@@ -30,15 +30,17 @@ def may_all_be_registrations(tokens: list[Any]) -> bool:
     """
     try:
         if len(tokens) <= FEW:
-            for token in tokens:  # without a call for each: most often it is one, of a push sent alone
+            for (
+                token
+            ) in tokens:  # inline, because most often there is one token: of a push that is sent alone
                 if token:
                     raw = token.encode()
-                    # To count the colons would cost as much as to look at all characters.
+                    # Counting the colons would cost as much as checking all characters.
                     if raw.translate(OTHER_CHARACTERS) is not raw or ":" in token.partition(":")[2]:
                         return False
             return True
         text = "".join(tokens)
-    except (AttributeError, TypeError):  # a token that is no text
+    except (AttributeError, TypeError):  # a token is not text
         return False
     return (
         text.isascii()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 BURST: Final = 0.05
-"""Seconds' worth of changes that may be sent at once: timers have a resolution of some milliseconds."""
+"""Changes of so many seconds may be sent at once, because timers have a resolution of some milliseconds."""
 
 
 class ChangeRateLimiter:
@@ -24,7 +24,7 @@ class ChangeRateLimiter:
         now = self._clock()
         if self._next > now:
             return self._next - now
-        # Unused rate may be caught up with, but for no more than `BURST`.
+        # Changes that were not sent in time may be sent later, up to `BURST`.
         self._next = max(self._next, now - BURST) + changes * self._interval
         return 0.0
 

@@ -24,9 +24,9 @@ from .errors import DEAD_TOKEN, SUSPECT_TOKEN, message_name, read_error
 Confirm = Literal["validate_only"]
 """How a suspect token is confirmed."""
 RATE: Final = 100.0
-"""Dry runs a second: one in a hundred of a project's usual quota, which they count against. Our choice."""
+"""Dry runs per second: a hundredth of a project's usual quota, to which they count. Our choice."""
 MAX_WAITING: Final = 1000
-"""Suspect tokens that are queued for a dry run; where there are more, they stay suspect."""
+"""Suspect tokens that are queued for a dry run, at most; further ones stay suspect."""
 
 PUSH_AT_FAULT: Final = Reason(
     400,
@@ -35,7 +35,7 @@ PUSH_AT_FAULT: Final = Reason(
     "Correct the message: Google accepts the token in a minimal message.",
     if_all="Correct the apns, android or webpush part: Google accepts the tokens in a minimal message",
 )
-"""INVALID_ARGUMENT that blames the token, to which Google accepts another message. The others of this shape end so, too."""
+"""INVALID_ARGUMENT that blames a token to which Google accepts another message. All suspect pushes of this shape get it."""
 
 
 class TokenConfirmation:

@@ -1,4 +1,4 @@
-"""`FcmDispatcher`: what an `FcmClient` sends with: its access tokens, and the results of its pushes."""
+"""`FcmDispatcher` sends for an `FcmClient`: it has the access tokens, and makes the results."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ _MESSAGES: Final = b"/messages/"
 
 
 def _name_range(beginning: bytes) -> tuple[bytes, bytes]:
-    """The responses that begin so and have an id behind it: from the first bytes on, up to the second.
+    """The range of responses that have this beginning and then an id: from the first bytes to the second.
 
-    Two comparisons tell that a response is one of them, and nothing is called or allocated for it.
+    Two comparisons find whether a response is one of them, without a call or an allocation.
 
     Args:
         beginning: of a response to an accepted message; its last character is a slash.
@@ -73,7 +73,7 @@ def _quota_project(account: ServiceAccount | GoogleCredentials) -> str | None:
 
 
 def _token_mistake(push: Message) -> str:
-    """The error in the form of a push's token, which makes Google's reason unreliable; empty without one.
+    """What is wrong with the form of a push's token; empty if nothing is. If it is wrong, Google's reason is not reliable.
 
     Nearly all such tokens are found before they are sent. One with a second colon, for example, is not (`burst_tokens`).
     """
@@ -146,7 +146,7 @@ class FcmDispatcher(Dispatcher[Message]):
         if self._fail_handle is not None:
             self._fail_handle.cancel()
             self._fail_handle = None
-        async with contextlib.AsyncExitStack() as stack:  # each is closed even if we are cancelled meanwhile
+        async with contextlib.AsyncExitStack() as stack:  # each is closed even if this is cancelled meanwhile
             stack.push_async_callback(super()._close_pools)
             for endpoint in self._endpoints.values():
                 stack.push_async_callback(endpoint.close)
@@ -292,7 +292,7 @@ class FcmDispatcher(Dispatcher[Message]):
         return True
 
     def _on_token(self) -> None:
-        """There is a new token, or there will be none."""
+        """Called when there is a new token, or when there will be none."""
         value = self._tokens.current()
         if value is None:
             if self._tokens.hopeless:

@@ -86,7 +86,7 @@ _BY_STATUS: Final = {
     ),
     403: Reason(403, "", MISCONFIGURED, "Check the permissions of the service account in this project."),
     405: replace(UNNAMED[MISCONFIGURED], status=405),
-    # Without UNREGISTERED it is the path that was not found: a wrong project.
+    # Without UNREGISTERED the path was not found: the project is wrong.
     404: Reason(404, "", MISCONFIGURED, "Correct the project id: there is no such path."),
     **temporary_rows(10.0, "fcm_wait"),
     429: Reason(
@@ -113,7 +113,7 @@ DEAD_TOKEN: Final = Reason(
     UNREGISTERED,
     "Drop the token: according to Google it is not a registration token.",
 )
-"""INVALID_ARGUMENT for the token, where that is proven: by APNs' 410, or as `shapes` says."""
+"""INVALID_ARGUMENT for a token that is proven to be dead: by APNs' 410, or as `shapes` says."""
 SUSPECT_TOKEN: Final = Reason(
     400,
     "INVALID_ARGUMENT",
@@ -125,7 +125,7 @@ SUSPECT_TOKEN: Final = Reason(
     "accepted no message of this shape",
     stored="INVALID_ARGUMENT (token)",
 )
-"""INVALID_ARGUMENT where the detail blames the token: no proof that the token is dead."""
+"""INVALID_ARGUMENT whose detail blames the token: this does not prove that the token is dead."""
 register("fcm", ReasonTable((replace(SUSPECT_TOKEN, name="INVALID_ARGUMENT (token)"),), {}, exact=False))
 TOO_LARGE: Final = Reason(
     400, "INVALID_ARGUMENT", INVALID, "Shorten the message's keys and values.", too_large=True
@@ -212,7 +212,7 @@ def find_name(push: object, body: bytes, key: str) -> str | None:
 
 @dataclass(slots=True)
 class _Details:
-    """What the objects in `details` say; None or empty for those that are absent."""
+    """The content of the objects in `details`; None or empty for absent ones."""
 
     code: str | None = None
     info: str | None = None
@@ -252,7 +252,7 @@ _read_cached = lru_cache(maxsize=256)(_read)
 def _row(status: int, message: str, details: _Details, text: str) -> Reason:
     code = details.code
     if 400 <= status < 500:
-        # A dead token by APNs' word for it. An INVALID_ARGUMENT that blames the token is no proof.
+        # The token is dead according to APNs. An INVALID_ARGUMENT that blames the token proves nothing.
         if code == "INVALID_ARGUMENT" and status == 400:
             if details.apns_status == 410 and details.apns_reason in _DEAD_TO_APNS:
                 return DEAD_TOKEN

@@ -1,7 +1,7 @@
 """The instance-id API: topics in batches of a thousand, and what Google knows about an app instance.
 
 Google deprecated it in September 2026 and will shut it down on 2027-09-29; projects made after 2026-10-01 cannot use it
-("Instance ID server API"). Its errors are words of their own.
+("Instance ID server API"). It has error words of its own.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _REMOVE: Final = b"/iid/v1:batchRemove"
 
 _LATER: Final = "Send again later, with growing backoff."
 _ROWS: Final = (
-    # Google's page says of it that the token was deleted; but it is no word of FCM's own, so no token is dropped.
+    # According to Google's page the token was deleted. But it is not a word of FCM, so no token is dropped.
     Reason(
         200,
         "NOT_FOUND",
@@ -87,7 +87,7 @@ _ROWS: Final = (
 TABLE: Final = register("fcm", ReasonTable(_ROWS, {}, exact=True))
 """The table of a batch's results, which come in a response of status 200."""
 REASONS: Final = TABLE.rows
-"""The table by the API's word."""
+"""The table, by the word of the API."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ def read_rejection(status: int, body: bytes, retry_after: str | None = None, now
     reason = printable_word(response.get("error"), 100) if response is not None else None
     if status >= 400 and reason is not None and _WORDS.fullmatch(reason):
         row = SEND_TABLE.of_status(status)
-        if status == 404:  # the path is there, and no such instance
+        if status == 404:  # the path exists, but not the app instance
             row = REASONS["NOT_FOUND"]
         elif reason in REASONS and REASONS[reason].verdict is row.verdict:
             row = REASONS[reason]

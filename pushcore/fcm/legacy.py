@@ -1,4 +1,4 @@
-"""`LegacyFcmClient`: sends through the legacy API, `/fcm/send`, which Google has shut down and other servers still have."""
+"""`LegacyFcmClient`: sends through the legacy API, `/fcm/send`, which Google has shut down, but other servers still implement."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class LegacyFcmClient(ProviderClient[LegacyMessage]):
         now: Callable[[], float] = time.time,
     ) -> None:
         if not isinstance(server_key, str) or not _KEY.fullmatch(server_key):
-            # The key itself is a secret, and so is what was mistaken for it.
+            # The key is a secret, and so may be a value that was given instead of it.
             raise ConfigurationError('server_key is the text after "key=", without white space')
         dispatcher = LegacyDispatcher(
             server_key,
@@ -148,7 +148,7 @@ class LegacyDispatcher(Dispatcher[LegacyMessage]):
     """Requests at a time on a connection, as Google allowed."""
     requests: LegacyRequestBuilder
     quota = False
-    """Gateways and private servers have no rate in common."""
+    """There is no rate that all gateways and private servers allow."""
     provider = "fcm"
 
     def __init__(
@@ -172,7 +172,7 @@ class LegacyDispatcher(Dispatcher[LegacyMessage]):
         if error is not None and not isinstance(error, ResponseTooLarge):
             return _error_result(exchange, push, error)
         status, body = exchange.status, exchange.data
-        # Headers are decoded where they can matter: each of a thousand devices may be told to wait.
+        # Headers are decoded, because a Retry-After may apply to any of a thousand devices.
         wait = (
             header_of(exchange.header_block, b"retry-after") if status != 200 or b'"error"' in body else None
         )
@@ -211,7 +211,7 @@ def _summary(push: Any, devices: tuple[LegacyResult, ...], exchange: Exchange) -
     detail = None
     if len(devices) > 1:
         if verdict is Verdict.UNREGISTERED:
-            verdict = Verdict.INVALID  # the message has no one token that could be dropped
+            verdict = Verdict.INVALID  # the message has no single token that could be dropped
         if accepted < len(devices):
             detail = f"{len(devices) - accepted} of {len(devices)} devices did not get it"
     same_verdict = len(counts) == 1  # and so the same reason

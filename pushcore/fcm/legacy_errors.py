@@ -36,12 +36,12 @@ _MAX_BODY: Final = 1 << 20  # bytes: a thousand results of a token's length
 _LINE: Final = re.compile(
     rb"(?:JSON_PARSING_ERROR|InvalidParameters|Error=[A-Z]|Field \"|Must use either \"|\"registration_ids\"|Number of messages on bulk)"
 )
-"""How Google's line of text for a 400 begins."""
+"""The beginning of Google's line of text for a 400."""
 _PAGE: Final = b"Error 401"
 """A part of Google's page for a 401."""
 _LATER: Final = frozenset({THROTTLED, UNAVAILABLE})
 _SUCCESS: Final = frozenset(("results", "success", "failure", "message_id", "error"))
-"""Keys of which the response to an accepted request has one."""
+"""The response to an accepted request has one of these keys."""
 
 _ROWS: Final = (
     Reason(200, "MissingRegistration", INVALID, "Set a registration token."),
@@ -111,11 +111,11 @@ _ROWS: Final = (
 )
 TABLE: Final = register("fcm", ReasonTable(_ROWS, {}, exact=False))
 REASONS: Final = TABLE.rows
-"""The table by the API's word."""
+"""The table, by the word of the API."""
 
 
 _WORDS: Final = ("", *REASONS)
-"""What may be the error of a whole response; other servers' errors are other words."""
+"""Possible errors of a whole response; other servers have other words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +174,9 @@ def read_legacy(
 def _request_failure(
     status: int, body: bytes, response: Mapping[str, Any] | None, wait: float | None, length: int
 ) -> LegacyOutcome:
-    """A failure of the request as a whole: it is every device's, and never says that all their tokens are dead.
+    """A failure of the whole request: every device gets it, and it never means that all their tokens are dead.
 
-    Google's own was one of its words, or a google.rpc.Status; its 401 was a page, and its 400 a line of text.
+    From Google it was one of these words, or a google.rpc.Status; a 401 was a page, and a 400 a line of text.
     """
     text = body[:200].decode("utf-8", "replace") if response is None else response.get("error")
     error_text = printable_word(text, _MAX_WORD)
@@ -210,7 +210,7 @@ def _unreadable(length: int) -> list[LegacyOutcome]:
 
 
 def _outcome(result: Any, wait: float | None) -> LegacyOutcome:
-    """One of `results`, or the response for a topic: {"message_id"} or {"error"}."""
+    """Reads one of `results`, or the response for a topic: {"message_id"} or {"error"}."""
     if not isinstance(result, dict):
         return _unreadable(1)[0]
     reason = printable_word(result.get("error"), _MAX_WORD)
@@ -225,7 +225,7 @@ def _outcome(result: Any, wait: float | None) -> LegacyOutcome:
 
 
 def _group(response: Mapping[str, Any], wait: float | None) -> LegacyOutcome:
-    """The response for a device group: how many of its devices got the message, and which did not."""
+    """Reads the response for a device group: how many of its devices got the message, and which did not."""
     failed = _tokens(response.get("failed_registration_ids"))
     success, failure = response.get("success"), response.get("failure")
     if type(success) is not int or type(failure) is not int:

@@ -19,12 +19,12 @@ from ..models.warned import warn_once
 from .shapes import SHAPED, AcceptedShapes, ShapePair, shape_of_part
 
 MAX_KNOWN: Final = 1024
-"""Valid parts that are kept; when there are more, all are forgotten."""
+"""The number of valid parts that are kept; when it is reached, all are removed."""
 NAMES: Final = ("android", "android_v2", "apns", "webpush", "fcm_options")
 """The parts, in the order of `PartValues`."""
 OPTION: Final = orjson.OPT_PASSTHROUGH_DATACLASS
 TOKEN: Final = b'"token":"'
-"""The end of a body's beginning. For another target it is replaced."""
+"""The end of the beginning of a body with a token; replaced for another target."""
 
 _MAX_KEPT: Final = 1024  # bytes of a part that is kept
 
@@ -65,10 +65,10 @@ class EncodedParts:
         self.start = start_of({})
         self.shapes: ShapePair = self.accepted.pair((), apns=False)
         self.ready_shapes = tuple(self.shapes)
-        # Valid parts by their JSON, and for each name the last part that can never change.
+        # Valid parts by their JSON; and for each name the last part that cannot change.
         self._known: dict[tuple[str, bytes], EncodedPart] = {}
         self._last: dict[str, tuple[Any, EncodedPart]] = {}
-        # The JSON of the parts of the last call of `learn`, and how often in a row.
+        # The JSON of the parts of the last call of `learn`, and the number of such calls in a row.
         self._last_learned: dict[str, Any] = {}
         self._repeats = 0
 
@@ -89,7 +89,7 @@ class EncodedParts:
         self.shapes = self.accepted.pair(tuple(shapes), apns="apns" in fragments)
         self._repeats = self._repeats + 1 if fragments == self._last_learned else 1
         self._last_learned = fragments
-        if self._repeats == 2:  # only then: without effect the third time, it never has one
+        if self._repeats == 2:  # not later: if it had no effect twice, it never has one
             self.seen, self.ready_shapes = tuple(map(_snapshot, values)), tuple(self.shapes)
             self.start = start_of(fragments)
         return fragments
@@ -99,7 +99,7 @@ class EncodedParts:
         return self._encode(name, part).json
 
     def _encode(self, name: str, part: Any) -> EncodedPart:
-        """The JSON and the shape of one part. A valid part is checked once, and known by its JSON."""
+        """The JSON and the shape of one part. A valid part is checked once, and recognised by its JSON."""
         last = self._last.get(name)
         if last is not None and last[0] is part:
             return last[1]
@@ -114,7 +114,7 @@ class EncodedParts:
             shape = shape_of_part(name, document) if name in SHAPED else None
             encoded = EncodedPart(orjson.Fragment(raw), shape)
             if b"null" in raw:
-                # That is what orjson makes of NaN, so another part with the same JSON may be wrong.
+                # orjson makes null of NaN, so another part with the same JSON may be wrong.
                 problem = json_problem(plain(part), name)
                 if problem:
                     raise FieldError(problem)
@@ -122,7 +122,7 @@ class EncodedParts:
                 if len(self._known) >= MAX_KNOWN:
                     self._known.clear()
                 self._known[(name, raw)] = encoded
-        if type(part) is not dict and lasting(part):  # to see that a dict can change takes 0.4 µs
+        if type(part) is not dict and lasting(part):  # the check whether a dict can change takes 0.4 µs
             self._last[name] = (part, encoded)
         return encoded
 
@@ -133,7 +133,7 @@ def start_of(parts: dict[str, Any]) -> bytes:
 
 
 class _TypedNumber:
-    """Equals a number of the same class only: 1, 1.0 and True are three texts in JSON, and one to Python."""
+    """Equals only a number of the same class: for Python 1, 1.0 and True are equal, but their JSON differs."""
 
     __slots__ = ("_value",)
 
@@ -147,7 +147,7 @@ class _TypedNumber:
 
 
 def _snapshot(part: Any) -> Any:
-    """A value that equals `part` for as long as that is not changed, or a value that equals nothing."""
+    """A value that equals `part` as long as `part` is not changed, or a value that equals nothing."""
     if part is None or type(part) is str or (isinstance(part, PARTS) and lasting(part)):
         return part
     if type(part) is dict:

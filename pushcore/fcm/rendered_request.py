@@ -1,4 +1,4 @@
-"""A `RenderedMessage` becomes an `Exchange`: its JSON is complete but for the target, and all else in it has been checked."""
+"""A `RenderedMessage` becomes an `Exchange`: its JSON is complete except for the target, and everything else in it has been checked."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def build_rendered(
     form: MessageForm | None = None
     shape: MessageShape | None = None
     built_before = len(exchanges)
-    tokens: list[Any] = []  # of the exchanges from there on, empty where they are not to be checked any more
+    tokens: list[Any] = []  # tokens of the exchanges from there on; empty if there is nothing to check
 
     def build_checked(push: Any) -> None:
-        """As a plain message, for it has not been checked, or what is wrong with it must be said."""
+        """As a plain message: it has not been checked, or the error must be described."""
         built = build_one(plain, push.message(), sink, deadline)
         if isinstance(built, Exchange):
             built.context = push
@@ -73,18 +73,16 @@ def build_rendered(
                 if push.fid is None and type(token) is str:
                     if len(token) < 23 or (token[22] != ":" and token[11] != ":"):
                         check_token(token)
-                    # If it needs escapes it is taken out below.
+                    # A token that needs escapes is removed below.
                     body = _join((push.json, b'"', token.encode(), _END))
                 else:
                     name = check_one_target(push, ("token", "fid"))
                     check_token(getattr(push, name), name)
                     body = push.json + orjson.dumps(getattr(push, name)) + TAIL
                     token = ""
-                if len(body) > LIMIT:  # with it all keys and values that count
+                if len(body) > LIMIT:  # the length of all keys and values that count
                     check_size(orjson.loads(body)["message"], LIMIT)
-            except (
-                _WRONG
-            ):  # as a plain message, for it has not been checked, or what is wrong with it must be said
+            except _WRONG:  # as a plain message: it has not been checked, or the error must be described
                 build_checked(push)
                 continue
             exchange = Exchange()

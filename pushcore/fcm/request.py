@@ -1,6 +1,6 @@
-"""A `Message` becomes an `Exchange`, or the `Result` that says why it cannot: every push takes this way.
+"""A `Message` becomes an `Exchange`, or a `Result` that says why it cannot. Called for every push.
 
-What is checked here Google would reject as well. Found before sending it takes no stream, and every 4xx counts
+Google would reject these mistakes, too. If they are found before sending, they take no stream; and every 4xx counts
 against the project's quota ("Best practices when sending FCM messages at scale").
 """
 
@@ -46,7 +46,7 @@ from .rendered_request import build_rendered
 from .shapes import UNPROVING, ShapePair
 
 LEGACY_PATH: Final = b"/fcm/send"
-_FID: Final = re.compile(r"[cdef][A-Za-z0-9_-]{21}", re.ASCII)  # no other token looks like it
+_FID: Final = re.compile(r"[cdef][A-Za-z0-9_-]{21}", re.ASCII)  # no other token begins like this
 _PROJECT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:_-]{0,99}", re.ASCII)
 _NOTIFICATION_KEYS: Final = frozenset(("title", "body", "image"))
 _LEGACY_REASONS: Final = {
@@ -58,8 +58,8 @@ _LEGACY_REASONS: Final = {
     "size": "MessageTooBig",
 }
 
-_WRONG: Final = Exception  # of the push's own values: one of a million must not end the others
-"""What checks and orjson raise for a push that cannot be sent."""
+_WRONG: Final = Exception  # raised by values of one push, which must not end the run of a million
+"""Exceptions of checks and orjson for a push that cannot be sent."""
 
 _FIELDS: Final = (*TARGETS, *(name for name in Message.__slots__ if name not in TARGETS))
 _ABSENT: Final = object()
@@ -80,7 +80,7 @@ def _template(authority: str, path: bytes, *extra_fields: Field) -> HeaderTempla
             (b":scheme", b"https"),
             (b":authority", authority.encode("ascii")),
             (b"content-type", b"application/json"),
-            # As Google's own SDKs do: it asks for errors in the form that has `status` and `details`.
+            # Google's SDKs send it, too: it requests errors in the format with `status` and `details`.
             (b"x-goog-api-format-version", b"2"),
             *extra_fields,
         ],
@@ -103,15 +103,15 @@ class FcmRequestBuilder:
             check(valid, name, "the id of a project, such as my-project-1234, or its number", value)
         self.project_id = project_id
         self.extra_fields: tuple[Field, ...] = ()
-        """Fields that every request to Google has besides its own."""
+        """Fields that are sent with every request to Google."""
         if quota_project is not None:
             self.extra_fields = ((b"x-goog-user-project", quota_project.encode()),)
         path = b"/v1/projects/%b/messages:send" % project_id.encode()
         self._template = _template(authority, path, *self.extra_fields)
         self._keys: set[str] = set()  # valid keys of `data`
         self._parts = EncodedParts()
-        # A notification that many messages have: as it was, what is sent for it, and the end of a body with it once a second
-        # one is the same. It is kept from one burst to the next, for a message that is sent alone is a burst, too.
+        # A notification that many messages have: its value, its JSON, and the end of a body with it, after a second message has had
+        # the same one. It is kept between bursts, because a message that is sent alone is a burst, too.
         self._repeated: tuple[Any, Any, bytes | None] = (_ABSENT, None, None)
         self.accepted_shapes = self._parts.accepted
         """The shapes of its messages, for the `FcmDispatcher`, which knows the responses."""
@@ -133,17 +133,17 @@ class FcmRequestBuilder:
         (android, android_v2, apns, webpush, options) = seen = parts.seen
         common = parts.start
         silent, alerting = parts.ready_shapes
-        learned: ShapePair | None = None  # the shapes of a message with other parts, until its body is made
+        learned: ShapePair | None = None  # shapes of a message with other parts, until its body is made
         repeated, plain, shown = self._repeated
-        replaced = False  # at most once in a burst: most often all of it have the same
+        replaced = False  # mostly once per burst, because its messages have the same parts
         built_before = len(exchanges)
-        tokens: list[Any] = []  # of the exchanges from there on, empty for another target
+        tokens: list[Any] = []  # tokens of the exchanges from there on; empty for another target
         try:
             for push in pushes:
                 if type(push) is not kind:
                     return push
                 try:
-                    if (  # for most messages all are the same object or None: then nothing is called
+                    if (  # for most messages each is the same object or None, and then nothing is called
                         (push.android is not android and push.android != android)
                         or (push.android_v2 is not android_v2 and push.android_v2 != android_v2)
                         or (push.apns is not apns and push.apns != apns)
@@ -195,9 +195,9 @@ class FcmRequestBuilder:
                         check_one_target(push)
                     else:
                         if len(token) < 23 or (token[22] != ":" and token[11] != ":"):
-                            # Another form than that of today's tokens and of the first ones.
+                            # Neither the form of today's tokens nor of the first ones.
                             check_token(token)
-                        target = token.encode()  # if it needs escapes it is taken out below
+                        target = token.encode()  # a token that needs escapes is removed below
                     data = push.data
                     if data is None:
                         body = _join((start, target, b'"', end))
@@ -211,7 +211,7 @@ class FcmRequestBuilder:
                         body = _join((start, target, b'","data":', _dumps(data), end))
                     if push.validate_only is not False:
                         body, shape = _dry_run(push, body), UNPROVING
-                    if len(body) > TOPIC_LIMIT:  # with it all keys and values that count
+                    if len(body) > TOPIC_LIMIT:  # the length of all keys and values that count
                         _check_size(push, token, body)
                     exchange = Exchange()
                     exchange.shape = shape
@@ -248,10 +248,10 @@ class FcmRequestBuilder:
         return plain
 
     def _checked_data(self, source: Any) -> dict[str, str]:
-        """All of `data`, checked; its keys are kept as valid."""
+        """The JSON of `data`, checked; its keys are remembered as valid."""
         try:
             data: dict[str, str] = dict(source)
-            if not data and isinstance(source, str | bytes):  # an empty text is no empty object
+            if not data and isinstance(source, str | bytes):  # an empty text is not an empty object
                 raise TypeError
         except (TypeError, ValueError):
             raise FieldError(f"data must be an object, not {json_kind(source)}") from None
@@ -276,7 +276,7 @@ def _invalid(push: Any, error: Exception) -> Result:
 def _detail(
     error: Exception, push: Any, names: Iterable[str], check_field: Callable[[str, Any], None]
 ) -> str:
-    """The reason why a push cannot be sent. Only then its fields are searched for a wrong type."""
+    """The reason why a push cannot be sent. The fields are searched for a wrong type only now."""
     if isinstance(error, FieldError):
         return error.detail
     for name in names:
@@ -313,7 +313,7 @@ def _check_field(name: str, value: Any) -> None:
 
 
 def _check_legacy_field(name: str, value: Any) -> None:
-    """Raises `FieldError` for a field of a `LegacyMessage`, unless it is false, for that is left out."""
+    """Raises `FieldError` for a field of a `LegacyMessage`, unless it is false: false fields are left out."""
     if value is not False:
         if isinstance(value, LegacyNotification):
             check_legacy_arguments(value)
@@ -322,7 +322,7 @@ def _check_legacy_field(name: str, value: Any) -> None:
 
 
 def _topic_or_condition(push: Message) -> tuple[str, bytes]:
-    """Which of both it is, and its text in the body."""
+    """Which of the two it is, and its text in the body."""
     name = check_one_target(push)
     target = getattr(push, name)
     if name == "topic":
@@ -371,7 +371,9 @@ class LegacyRequestBuilder:
                 check_legacy_target(push)
                 body = _dumps(push.to_dict(), to_json, OPTION)
                 check_legacy(orjson.loads(body))
-                if b"null" in body and (problem := json_problem(push.to_dict(), "message")):  # made of NaN
+                if b"null" in body and (
+                    problem := json_problem(push.to_dict(), "message")
+                ):  # orjson makes it of NaN
                     raise FieldError(problem)
                 exchanges.append(request(self._template, b"", body, NO_FIELDS, sink, push, deadline))
             except _WRONG as error:

@@ -22,14 +22,14 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 WINDOW: Final = 10_000
-"""Number of last responses, of which one to the same shape must be an acceptance."""
+"""A message of the same shape must have been accepted among this number of last responses."""
 MAX_SHAPES: Final = 1024
-"""Shapes that are known at a time; when there are more, all are forgotten, and prove nothing any more."""
+"""The number of known shapes, at most; when it is reached, all are removed, and prove nothing any more."""
 
 SHAPED: Final = ("android", "android_v2", "apns", "webpush")
 """The parts that have a shape."""
 _VALUES: Final = ("apns-push-type", "apns-priority", "apns-topic")
-"""Headers whose value is a part of the shape; those of the others differ from device to device."""
+"""Headers whose value is a part of the shape; values of other headers differ from device to device."""
 
 
 class MessageShape:
@@ -39,7 +39,7 @@ class MessageShape:
 
 
 UNPROVING: Final = MessageShape()
-"""Of messages whose acceptance says nothing about a device's: those to a topic or a condition, and dry runs."""
+"""For messages whose acceptance proves nothing about messages to a device: those to a topic or a condition, and dry runs."""
 
 
 class ShapePair(NamedTuple):
@@ -52,7 +52,7 @@ class ShapePair(NamedTuple):
 
 
 class AcceptedShapes:
-    """The shapes of one client's messages, and when each was accepted last.
+    """The shapes of the messages of one client, and when a message of each shape was last accepted.
 
     `responses`: how many there have been. `current`: the shape that was accepted last, and `current_at`: how many
     responses there had been then. `accepted_at`: the same of other shapes.

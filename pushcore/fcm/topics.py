@@ -41,7 +41,7 @@ from .instance_id import (
 RATE: Final = 3000.0
 """Changes a second that Google allows a project."""
 CONCURRENCY: Final = 500
-"""Requests at a time: what 3 000 a second need when a response takes 160 ms. Google's own SDKs stop at 100."""
+"""Requests at a time: enough for 3 000 a second if a response takes 160 ms. Google's own SDKs stop at 100."""
 PAGE: Final = 50
 """Topics in one page of a list: with names of 900 characters, each there twice, it must be below `MAX_LIST`."""
 MAX_PAGES: Final = 100
@@ -50,7 +50,7 @@ MAX_LIST: Final = 131_072  # bytes of one page, what the transport accepts
 MAX_BATCHES: Final = 10
 """Requests of a thousand registrations at a time."""
 PAUSE, LONGEST_PAUSE = 1.0, 60.0
-"""Seconds for which an exceeded quota stops all changes: when Google does not say how long, and at most."""
+"""Seconds for which an exceeded quota stops all changes: if Google states no time, and at most."""
 
 _SUBSCRIPTION: Final = frozenset(("topic_name", "topicName", "create_time", "createTime"))
 """Members of a TopicSubscription; other servers have a "name", too."""
@@ -192,7 +192,7 @@ class Topics:
         listed = isinstance(registrations, Iterable | AsyncIterable)
         if not listed or isinstance(registrations, str | bytes | bytearray):
             raise ValueError(f"registrations must be an iterable of tokens, not {kind(registrations)}")
-        if self._limiter is None:  # one for all runs: the rate is the project's
+        if self._limiter is None:  # one for all runs, because the rate is that of the project
             self._limiter = ChangeRateLimiter(self._rate, self._clock or self._dispatcher.loop.time)
         change = self._in_batches if self._instance_id else self._one_by_one
         return change(topic, registrations, subscribe, self._limiter, self._dispatcher.loop.time)
@@ -419,17 +419,17 @@ def _result(push: Any, outcome: FcmFailure, exchange: Exchange) -> Result:
 
 
 def _is_subscription(document: dict[str, Any]) -> bool:
-    """Whether it is a TopicSubscription, or Empty as the response to a DELETE is: other servers' JSON is neither."""
+    """Whether it is a TopicSubscription, or Empty as after a DELETE; the JSON of another server is neither."""
     return not document or not _SUBSCRIPTION.isdisjoint(document)
 
 
 def _never(document: dict[str, Any]) -> bool:
-    """For requests whose success was looked at before."""
+    """For requests whose success has been checked before."""
     return False
 
 
 def _slow_down(limiter: ChangeRateLimiter, result: Result) -> None:
-    """One 429 for the project's quota stops everything for a while; one for an app instance does not."""
+    """A 429 for the project's quota stops all changes for a while; one for an app instance does not."""
     if result.verdict is Verdict.THROTTLED and (
         (result.row.name and result.row.scope == "project") or result.retry_after is not None
     ):
