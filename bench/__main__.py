@@ -28,10 +28,13 @@ from .servers import constant, distance
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Measures pushcore on this machine, server on one core and client on the other.
+    """Measures pushcore on this machine: the server on one core, the client on the other.
 
-    Figures are ratios to h2load in the same run: absolute ones depend on the machine. bench/README.md says what each command
-    measures, how to read it, and what distorts it.
+    \b
+      python -m bench throughput --provider apns --count 100000
+
+    Compare the ratios to h2load, which runs in the same run: absolute figures depend on the machine. bench/README.md says what each
+    command measures, how to read it, and what distorts it.
     """
 
 
@@ -50,7 +53,10 @@ def main() -> None:
 def _throughput(
     provider: str, count: int, cases: tuple[str, ...], targets: tuple[str, ...], runs: int, file: Path | None
 ) -> None:
-    """Notifications per second and CPU, against h2load on the same server."""
+    """Pushes per second and CPU, compared with h2load.
+
+    Both use the same server.
+    """
     chosen = cases or throughput.CASES
     rows = throughput.measure(
         options.console, provider=provider, count=count, runs=runs, cases=chosen, targets=targets
@@ -81,7 +87,10 @@ def _latency(
     connections: int,
     file: Path | None,
 ) -> None:
-    """Latency percentiles under an offered load, free of coordinated omission."""
+    """Latency percentiles at a given rate.
+
+    A push that starts late counts from the time at which it should have started (no coordinated omission).
+    """
     rows = latency.measure(
         options.console,
         provider=provider,
@@ -169,7 +178,10 @@ def _scaling(
     runs: int,
     file: Path | None,
 ) -> None:
-    """Connections, processes, streams, body sizes: one changed at a time."""
+    """The effect of connections, processes, streams, sizes.
+
+    One of them is changed at a time.
+    """
     rows = scaling.measure(
         options.console,
         provider=provider,

@@ -72,7 +72,10 @@ def _host(text: str) -> str:
 
 def parser() -> argparse.ArgumentParser:
     """The parser. `options.services` has what to start: `apns`, `fcm` or both."""
-    top = _Parser(prog="python -m fakeservers", description="Fake push services to test against.")
+    top = _Parser(
+        prog="python -m fakeservers",
+        description="Fake push services to test against. For example: `python -m fakeservers apns --port 2197 --certs certs`.",
+    )
     services = top.add_subparsers(metavar="SERVICE", required=True)
 
     def add(name: str, summary: str, description: str) -> Callable[..., object]:
@@ -89,18 +92,34 @@ def parser() -> argparse.ArgumentParser:
         "apns",
         "Apple's push service",
         "A fake APNs. When it is ready, it prints `listening on https://HOST:PORT`, and `channels on https://HOST:PORT` "
-        "for the management of channels. DIR/apns.json has everything that a client needs.",
+        "for the management of channels. DIR/apns.json has everything that a client needs. For example: "
+        "`python -m fakeservers apns --port 2197 --certs certs --faults goaway-storm`.",
     )
-    apns("--port", type=_port, default=0, dest="apns_port", metavar="N", help="0 takes a free port")
+    apns(
+        "--port",
+        type=_port,
+        default=0,
+        dest="apns_port",
+        metavar="N",
+        help="port to listen on; 0, the default, takes a free one",
+    )
     _common(apns, "directory for ca.pem, the .p8 and apns.json; credentials that are there are used again")
     _apns(apns)
     fcm = add(
         "fcm",
         "Google's push service with its token endpoint",
         "A fake FCM with its token endpoint. When it is ready, it prints `listening on https://HOST:PORT`. "
-        "DIR/fcm.json has everything that a client needs.",
+        "DIR/fcm.json has everything that a client needs. For example: "
+        "`python -m fakeservers fcm --port 2198 --certs certs`.",
     )
-    fcm("--port", type=_port, default=0, dest="fcm_port", metavar="N", help="0 takes a free port")
+    fcm(
+        "--port",
+        type=_port,
+        default=0,
+        dest="fcm_port",
+        metavar="N",
+        help="port to listen on; 0, the default, takes a free one",
+    )
     _common(
         fcm,
         "directory for ca.pem, service-account.json and fcm.json; credentials that are there are used again",
@@ -110,10 +129,23 @@ def parser() -> argparse.ArgumentParser:
         "all",
         "both of them",
         "A fake APNs and a fake FCM. They print `apns listening on https://HOST:PORT` and `fcm listening on …`, then "
-        "`ready`. DIR/apns.json and DIR/fcm.json have everything that a client needs.",
+        "`ready`. DIR/apns.json and DIR/fcm.json have everything that a client needs. For example: "
+        "`python -m fakeservers all --certs certs --control-port 8025`.",
     )
-    both("--apns-port", type=_port, default=0, metavar="N", help="0 takes a free port")
-    both("--fcm-port", type=_port, default=0, metavar="N", help="0 takes a free port")
+    both(
+        "--apns-port",
+        type=_port,
+        default=0,
+        metavar="N",
+        help="port to listen on; 0, the default, takes a free one",
+    )
+    both(
+        "--fcm-port",
+        type=_port,
+        default=0,
+        metavar="N",
+        help="port to listen on; 0, the default, takes a free one",
+    )
     _common(both, "directory for all files; credentials that are there are used again")
     _apns(both)
     _fcm(both)
@@ -146,7 +178,7 @@ def _common(add: Callable[..., object], directory: str) -> None:
         type=_seconds,
         default=0.0,
         metavar="N",
-        help="milliseconds between a request and its response",
+        help="milliseconds between a request and its response; 0 by default",
     )
     add(
         "--faults",
@@ -227,7 +259,7 @@ def _apns(add: Callable[..., object]) -> None:
         type=_port,
         default=0,
         metavar="N",
-        help="port for the management of channels; 0 takes a free port",
+        help="port for the management of channels; 0, the default, takes a free one",
     )
     add(
         "--environment",
@@ -291,7 +323,7 @@ def _fcm(add: Callable[..., object]) -> None:
         type=_seconds,
         default=0.0,
         metavar="N",
-        help="milliseconds that the token endpoint waits before a response",
+        help="milliseconds that the token endpoint waits before a response; 0 by default",
     )
     add("--oauth-error", choices=OAUTH_ERRORS, help="the error in every response of the token endpoint")
     add(

@@ -23,7 +23,7 @@ from ..models.tokens import unlike_apns
 from ..results import Result, Verdict
 
 TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,255}", re.ASCII)
-_QUAD: Final = "-[0-9a-f]{4}"  # written out three times below: a repeated group would take twice as long
+_QUAD: Final = "-[0-9a-f]{4}"  # written three times below, because a repeated group would take twice as long
 UUID: Final = re.compile(f"[0-9a-f]{{8}}{_QUAD}{_QUAD}{_QUAD}-[0-9a-f]{{12}}", re.ASCII)
 BRACE: Final = 0x7B
 _BOM: Final = b"\xef\xbb\xbf"
@@ -52,7 +52,7 @@ def rejection(push: Any, error: Exception, fields: Iterable[tuple[str, Any, str,
 def _invalid_field(
     push: Any, error: Exception, fields: Iterable[tuple[str, Any, str, str | None]]
 ) -> InvalidPush:
-    """Which field of a push raised this error; searched for only then."""
+    """Which field of a push raised this error. The fields are searched only after an error."""
     for name, classes, expected, reason in fields:
         value = getattr(push, name, _ABSENT)
         if value is _ABSENT:

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 import orjson
@@ -147,7 +147,14 @@ def create(
     unique: bool,
     **needed: str | None,
 ) -> int:
-    """Make a campaign from an audience, and put it on the queue."""
+    """Make a campaign from an audience, and put it on the queue.
+
+    \b
+      pushcore campaign create --queue redis://127.0.0.1:6379 --name autumn \\
+          --ledger autumn.ledger --audience devices.csv --topic com.example.app
+
+    If it is interrupted, run it again.
+    """
     if unique and by_reference:
         raise BadInput(
             "--unique and --by-reference exclude each other: a reference includes every row of its range"
@@ -182,7 +189,7 @@ def create(
     return 0
 
 
-@_command()
+@_command(short_help="Collect the results until every row has one.")
 @_queue
 @_ledger
 @_option(
@@ -194,7 +201,13 @@ def create(
 )
 @settings_options
 def run(queue: QueueTarget, ledger: str, metrics_port: int | None) -> int:
-    """Collect results until every row has one; put back what the queue has lost."""
+    """Collect results until every row has one, and put back chunks that the queue has lost.
+
+    \b
+      pushcore campaign run --queue redis://127.0.0.1:6379 --ledger autumn.ledger
+
+    If it is interrupted, run it again: meanwhile the results wait in the queue.
+    """
     with _opened(lambda: Ledger.open(ledger)) as book:
         if metrics_port is None:
             status = _with_queue(queue, book, lambda coordinator: coordinator.run())
@@ -215,6 +228,10 @@ def run(queue: QueueTarget, ledger: str, metrics_port: int | None) -> int:
 @settings_options
 def status(queue: QueueTarget, ledger: str, json: bool) -> int:
     """Show the progress.
+
+    \b
+      pushcore campaign status --queue redis://127.0.0.1:6379 \\
+          --ledger autumn.ledger
 
     --json writes one object: campaign, state, complete (whether all rows are known), rows, done, chunks (waiting, leased,
     finished, aside), results (not collected yet), oldest and left (seconds), rate (per second), repeats, strays, reasons
@@ -239,7 +256,13 @@ def status(queue: QueueTarget, ledger: str, json: bool) -> int:
 @results_raw_option
 @settings_options
 def results(ledger: str, results: str, form: str, results_raw: bool) -> int:
-    """Write the collected results, one row per row of the audience."""
+    """Write the collected results, one row per row of the audience.
+
+    \b
+      pushcore campaign results --ledger autumn.ledger --results results.csv
+
+    It can be used during the run: rows without a result are left out.
+    """
     with _opened(lambda: Ledger.open(ledger, read_only=True)) as book:
         if results != "-" and os.path.exists(results) and os.path.samefile(results, ledger):
             raise BadInput(f"{printable(results)} is the ledger; expected another file for the results")
@@ -249,8 +272,18 @@ def results(ledger: str, results: str, form: str, results_raw: bool) -> int:
     return 0
 
 
+_RESUME: Final = "Continue after a pause, a cancellation, or a stop by the breaker."
+_ON_QUEUE: Final = """
+
+\b
+  pushcore campaign {} --queue redis://127.0.0.1:6379 \\
+      --ledger autumn.ledger
+
+It prints which workers obey; the exit status is 1 if one does not within five seconds."""
+
+
 def _order(name: str, words: str, give: Callable[[Coordinator], Awaitable[None]]) -> None:
-    @_command(name, help=words)
+    @_command(name, help=words + _ON_QUEUE.format(name), short_help=words)
     @_queue
     @_ledger
     @settings_options
@@ -274,18 +307,18 @@ async def _give(coordinator: Coordinator, give: Callable[[Coordinator], Awaitabl
 
 _order(
     "pause",
-    "Workers stop sending and wait, within two seconds; prints which workers obey.",
+    "Make all workers stop sending and wait.",
     lambda coordinator: coordinator.pause(),
 )
 
 
-@_command()
+@_command(help=_RESUME + _ON_QUEUE.format("resume"), short_help="Continue a stopped campaign.")
 @_queue
 @_ledger
 @_option("--aside", is_flag=True, help="Also try chunks again that were set aside.")
 @settings_options
 def resume(queue: QueueTarget, ledger: str, aside: bool) -> int:
-    """Continue after a pause, a cancellation, or a stop by the breaker, and print which workers do."""
+    """Runs the command; the exit status."""
 
     async def go_on(coordinator: Coordinator) -> None:
         await coordinator.resume()
@@ -299,12 +332,12 @@ def resume(queue: QueueTarget, ledger: str, aside: bool) -> int:
 
 _order(
     "cancel",
-    "Workers give back unsent rows and end, within two seconds; prints which workers obey.",
+    "Make all workers give back unsent rows and end.",
     lambda coordinator: coordinator.cancel(),
 )
 
 
-@_command()
+@_command(short_help="Show the progress and each worker until the end.")
 @_queue
 @_ledger
 @_option(
@@ -315,10 +348,14 @@ _order(
     metavar="S",
     help="Seconds between two updates.",
 )
-@_option("--once", is_flag=True, help="Look once.")
+@_option("--once", is_flag=True, help="Show it once, and end.")
 @settings_options
 def watch(queue: QueueTarget, ledger: str, every: float, once: bool) -> int:
     """Show the progress and the state of each worker, until the campaign ends.
+
+    \b
+      pushcore campaign watch --queue redis://127.0.0.1:6379 \\
+          --ledger autumn.ledger
 
     On a terminal the screen is updated; otherwise each update is a block of lines.
     """

@@ -29,9 +29,14 @@ MAX_PAYLOAD: Final = 64 * 1024
 
 _OPTIONS: Final = """
 Options can also be environment variables, PUSHCORE_APNS_KEY for --apns-key and so on, or be in a file, as for
-`pushcore send`.
+`pushcore send`. With --environment auto, the environment is production.
 
 \f
+"""
+
+_EXAMPLE: Final = """
+\b
+  pushcore channels {} --config pushcore.toml
 """
 
 _channels_url = section("APNs")(
@@ -74,6 +79,10 @@ def _channel_command(
     short_help="Create a channel.",
     help="""Create a channel, and print its id.
 
+\b
+  pushcore channels create --apns-key AuthKey_ABC123DEFG.p8 \\
+      --key-id ABC123DEFG --team-id TEAM123456 --topic com.example.app
+
 With --store, APNs stores the channel's newest message for offline devices, for 8 hours at most. Without it, more messages may
 be sent to the channel. This cannot be changed later.
 """,
@@ -93,7 +102,7 @@ def create(store: bool, as_json: bool, channels_url: str | None, **options: Any)
 @_channel_command(
     name="list",
     short_help="List the channels of an app.",
-    help="Print the ids of all channels of the app.\n",
+    help=f"Print the ids of all channels of the app.\n{_EXAMPLE.format('list')}",
 )
 @_json
 def list_all(as_json: bool, channels_url: str | None, **options: Any) -> int:
@@ -108,7 +117,11 @@ def list_all(as_json: bool, channels_url: str | None, **options: Any) -> int:
     return _run(options, channels_url, lambda api: api.list(), show)
 
 
-@_channel_command(name="show", short_help="Show a channel.", help="Print the properties of a channel.\n")
+@_channel_command(
+    name="show",
+    short_help="Show a channel.",
+    help=f"Print the properties of a channel.\n{_EXAMPLE.format('show CHANNEL')}",
+)
 @argument("channel", metavar="CHANNEL")
 @_json
 def show(channel: str, as_json: bool, channels_url: str | None, **options: Any) -> int:
@@ -123,10 +136,7 @@ def show(channel: str, as_json: bool, channels_url: str | None, **options: Any) 
 @_channel_command(
     name="delete",
     short_help="Delete a channel.",
-    help="""Delete a channel permanently.
-
-Stored messages may still be delivered.
-""",
+    help=f"Delete a channel permanently. Stored messages may still be delivered.\n{_EXAMPLE.format('delete CHANNEL')}",
 )
 @argument("channel", metavar="CHANNEL")
 def delete(channel: str, channels_url: str | None, **options: Any) -> int:
@@ -139,6 +149,9 @@ def delete(channel: str, channels_url: str | None, **options: Any) -> int:
     name="broadcast",
     short_help="Send to all devices that follow a channel.",
     help="""Send one push to all devices that follow a channel, and print the result.
+
+\b
+  pushcore channels broadcast CHANNEL goal.json --config pushcore.toml
 
 PAYLOAD is a file with a payload for APNs, with the event "update" or "end", in 5120 bytes:
 

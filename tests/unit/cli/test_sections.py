@@ -138,6 +138,9 @@ def test_the_complete_help_is_no_setting() -> None:
     assert done.output == "{'one': '1', 'two': None, 'three': None, 'four': None}\n"
 
 
+GROUPS: list[tuple[str, ...]] = [(), ("campaign",), ("channels",)]
+
+
 def paths(group: click.Group = cli, *above: str) -> Iterator[tuple[str, ...]]:
     for name, each in sorted(group.commands.items()):
         yield *above, name
@@ -146,7 +149,7 @@ def paths(group: click.Group = cli, *above: str) -> Iterator[tuple[str, ...]]:
 
 
 @pytest.mark.parametrize("words", [(), *paths()], ids=" ".join)
-def test_help_fits_one_screen(
+def test_help_fits_one_screen_and_has_an_example(
     words: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
@@ -154,6 +157,9 @@ def test_help_fits_one_screen(
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) < 50
     assert max(map(len, lines)) <= 80
+    assert f"    {' '.join(('pushcore', *words))} " in "\n".join(lines) or words in GROUPS
+    cut = [line for line in lines[1:] if line.endswith("...") and not line.startswith("    ")]
+    assert cut == [], "summaries of commands are cut"
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e400", "-1", "0"])
