@@ -1,7 +1,8 @@
-"""A gateway on fakes, in this process: the application is called as uvicorn calls it."""
+"""A gateway on fakes, in this process: the application is called as uvicorn calls it, or uvicorn serves it."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -23,6 +24,7 @@ from pushcore.gateway.config import (
     ServerSection,
 )
 from pushcore.gateway.gateway import Gateway
+from pushcore.gateway.serving import make_server
 
 TOKEN = "pcg_" + "t" * 32
 OTHER_TOKEN = "pcg_" + "o" * 32
@@ -111,3 +113,17 @@ async def fakes_and_gateway(**changes: Any) -> AsyncIterator[tuple[FakeApns, Fak
         gateway_of(config_of(app_section(apns, fcm), **changes)) as client,
     ):
         yield apns, fcm, client
+
+
+@contextlib.asynccontextmanager
+async def serving(config: GatewayConfig) -> AsyncIterator[int]:
+    """A server of this configuration; its port."""
+    server = make_server(config)
+    port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    server.on_ready = port.set_result
+    running = asyncio.create_task(server.serve())
+    try:
+        yield await port
+    finally:
+        server.should_exit = True
+        await running

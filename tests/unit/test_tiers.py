@@ -77,7 +77,7 @@ def test_a_program_that_is_missing_is_said_with_its_package(
     assert reasons(item) == ["nginx is missing: Debian's package nginx-light"]
 
 
-def test_ci_installs_every_program(pytestconfig: pytest.Config) -> None:
+def test_ci_installs_every_program() -> None:
     script = ROOT / ".ci" / "run"
     if not script.exists():
         pytest.skip("the sdist has no .ci/run")

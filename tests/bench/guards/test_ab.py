@@ -21,7 +21,6 @@ from bench.harness.checkouts import Checkout
 from bench.harness.stage import ROOT, CannotMeasure, Target, fake
 
 RUNNING = Checkout("running", ROOT, sys.executable, (sys.executable, "-m", "pushcore"))
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 QUIET = Console(quiet=True)
 
 

@@ -15,8 +15,7 @@ import orjson
 
 from fakeservers import FakeApns
 from pushcore.gateway.config import ServerSection
-from tests.e2e.gateway.test_serving import serving
-from tests.support.gateway import TOKEN, app_section, config_of
+from tests.support.gateway import TOKEN, app_section, config_of, serving
 
 BODY = orjson.dumps({"to": f"{1:064x}", "payload": {"aps": {"alert": "Hi"}}})
 LINE = b"POST /v1/push HTTP/1.1\r\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import subprocess
 import sys
@@ -17,8 +16,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from fakeservers import FakeApns, FakeFcm, InThread
-from pushcore.gateway.serving import make_server
-from tests.support.gateway import TOKEN, app_section, config_of, fakes_and_gateway
+from tests.support.gateway import TOKEN, app_section, config_of, fakes_and_gateway, serving
 
 DEADLINE = 300
 EXAMPLES = 15
@@ -34,25 +32,21 @@ async def test_the_document_is_valid_and_has_every_route() -> None:
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[int]:
+async def serving_both() -> AsyncIterator[int]:
     """A gateway on fakes; its port."""
-    async with FakeApns() as apns, FakeFcm(certs=apns.certs) as fcm:
-        server = make_server(config_of(app_section(apns, fcm)))
-        port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        server.on_ready = port.set_result
-        running = asyncio.create_task(server.serve())
-        try:
-            yield await port
-        finally:
-            server.should_exit = True
-            await running
+    async with (
+        FakeApns() as apns,
+        FakeFcm(certs=apns.certs) as fcm,
+        serving(config_of(app_section(apns, fcm))) as port,
+    ):
+        yield port
 
 
 @pytest.mark.ci
 @pytest.mark.timeout(DEADLINE + 60)
 def test_every_request_is_answered_as_documented(tmp_path: Path) -> None:
     """Schemathesis: what the document allows and what it does not, to every endpoint, and never a 500."""
-    with InThread(serving) as running:
+    with InThread(serving_both) as running:
         command = [sys.executable, "-m", "schemathesis.cli", "--no-color", "run"]
         command += [f"http://127.0.0.1:{running.fake}/openapi.json", "-H", f"Authorization: Bearer {TOKEN}"]
         command += [

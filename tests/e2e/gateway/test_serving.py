@@ -16,26 +16,11 @@ from starlette.routing import Mount
 
 from fakeservers import Certificates, FakeApns
 from pushcore.gateway import create_app
-from pushcore.gateway.config import GatewayConfig, ServerSection
-from pushcore.gateway.serving import make_server
-from tests.support.gateway import TOKEN, app_section, config_of
+from pushcore.gateway.config import ServerSection
+from tests.support.gateway import TOKEN, app_section, config_of, serving
 
 REQUEST = {"to": f"{1:064x}", "payload": {"aps": {"alert": "Hi"}}}
 HEADERS = {"authorization": f"Bearer {TOKEN}"}
-
-
-@contextlib.asynccontextmanager
-async def serving(config: GatewayConfig) -> AsyncIterator[int]:
-    """A server of this configuration; its port."""
-    server = make_server(config)
-    port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    server.on_ready = port.set_result
-    running = asyncio.create_task(server.serve())
-    try:
-        yield await port
-    finally:
-        server.should_exit = True
-        await running
 
 
 @pytest.mark.parametrize(
