@@ -1,7 +1,7 @@
-"""A sender's numbers for Prometheus and for OpenTelemetry.
+"""The metrics of a sender for Prometheus and OpenTelemetry.
 
 Both read snapshots on demand, so a push costs the same with and without an exporter: one
-`add` of OpenTelemetry's SDK is 4.5 µs, more than a push. Needs the extra `pushcore[prometheus]` or
+`add` of OpenTelemetry's SDK takes 4.5 µs, more than a push. Needs the extra `pushcore[prometheus]` or
 `pushcore[opentelemetry]`, whose library is imported by the functions that need it.
 
 `read` is `Metrics.snapshot`, or a function that merges the snapshots of several processes.
@@ -43,12 +43,16 @@ class Collector:
     """A collector for a `prometheus_client.CollectorRegistry`: the metrics of `FAMILIES` and the latencies."""
 
     def __init__(self, read: Read) -> None:
-        """Raises `ConfigurationError` when prometheus-client is not installed."""
+        """Import the library.
+
+        Raises:
+            ConfigurationError: prometheus-client is not installed.
+        """
         self._core = prometheus_core()
         self._read = read
 
     def collect(self) -> Iterator[Metric]:
-        """Called by the registry for each scrape."""
+        """The metric families; the registry calls this for each scrape."""
         core, snapshot = self._core, self._read()
         for name, family in FAMILIES.items():
             new = core.GaugeMetricFamily if family.gauge else core.CounterMetricFamily
@@ -64,9 +68,19 @@ class Collector:
 
 
 class MetricsServer:
-    """A running `/metrics`. `port`: where it listens. Close it, or use it in `with`."""
+    """A running `/metrics`. Close it, or use it in `with`.
+
+    Attributes:
+        port: the port on which it listens.
+    """
 
     def __init__(self, server: Any, thread: threading.Thread) -> None:
+        """For `serve`, which makes one.
+
+        Args:
+            server: of prometheus_client.
+            thread: in which it runs.
+        """
         self.port: int = server.server_port
         self._server = server
         self._thread = thread
@@ -87,18 +101,38 @@ class MetricsServer:
 
 
 def serve(read: Read, port: int, host: str = "127.0.0.1") -> MetricsServer:
-    """Answer Prometheus at `http://host:port/metrics`, in a thread of prometheus_client's own server.
+    """Serve Prometheus at `http://host:port/metrics`, in a thread of prometheus_client's server.
 
-    Port 0 is any free one. Every program that can reach the address can read the numbers; there is no password.
+    Every program that can reach the address can read the metrics; there is no password.
+
+    Args:
+        read: returns a snapshot; it is called for each scrape.
+        port: the port to listen on; 0 takes a free one.
+        host: the address to listen on.
+
+    Returns:
+        The running server.
 
     Raises:
-        ConfigurationError: nothing can listen there, or prometheus-client is not installed.
+        ConfigurationError: the address or port cannot be used, or prometheus-client is not installed.
     """
     return serve_collector(Collector(read), port, host)
 
 
 def serve_collector(collector: Any, port: int, host: str = "127.0.0.1") -> MetricsServer:
-    """The same with a collector of one's own: anything whose `collect` yields metric families of prometheus_client."""
+    """As `serve`, with a collector of your own.
+
+    Args:
+        collector: an object whose method `collect` yields metric families of prometheus_client.
+        port: the port to listen on; 0 takes a free one.
+        host: the address to listen on.
+
+    Returns:
+        The running server.
+
+    Raises:
+        ConfigurationError: as in `serve`.
+    """
     client = _import("prometheus_client")
     registry: CollectorRegistry = client.CollectorRegistry()
     registry.register(collector)
@@ -110,16 +144,24 @@ def serve_collector(collector: Any, port: int, host: str = "127.0.0.1") -> Metri
 
 
 def prometheus_core() -> Any:
-    """`prometheus_client.core`, for callers that make metric families. Raises `ConfigurationError` when it is not installed."""
+    """The module `prometheus_client.core`, for callers that make metric families.
+
+    Raises:
+        ConfigurationError: prometheus-client is not installed.
+    """
     return _import("prometheus_client.core")
 
 
 def instrument(read: Read, meter: Meter | None = None) -> None:
-    """Make OpenTelemetry read our numbers: observable instruments on `meter`, or on that of the global provider.
+    """Make observable instruments, through which OpenTelemetry reads the metrics.
 
-    Beside the metrics of `FAMILIES`, under their names, there are those of OpenTelemetry's conventions. As there is no
-    observable histogram, `messaging.client.operation.duration` comes as the three counters that Prometheus makes of
-    one: `.bucket` with an attribute `le`, `.count` and `.sum`. There is no way to end it but to shut down the provider.
+    These are the metrics of Prometheus, under the same names, and those of OpenTelemetry's conventions. OpenTelemetry has no
+    observable histogram, so `messaging.client.operation.duration` is exported as the three counters that Prometheus makes of a
+    histogram: `.bucket` with the attribute `le`, `.count` and `.sum`. Only a shutdown of the provider ends the reading.
+
+    Args:
+        read: returns a snapshot; it is called for each instrument at each reading.
+        meter: gets the instruments; None for a meter of the global provider.
 
     Raises:
         ConfigurationError: opentelemetry-api is not installed.

@@ -35,8 +35,12 @@ def create_app(config: GatewayConfig) -> Starlette:
     Args:
         config: the result of `read_config`, or made in code.
 
+    Returns:
+        The application.
+
     Raises:
-        BadInput, ConfigurationError: the configuration cannot work.
+        BadInput: the configuration, or a file that it names, is wrong.
+        ConfigurationError: a key or certificate cannot be used.
     """
     config.check()
     gateway = Gateway(config)

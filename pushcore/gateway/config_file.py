@@ -37,6 +37,9 @@ def read_config(path: str | os.PathLike[str], *, again: bool = False) -> Gateway
         path: of the file.
         again: whether it was read before; then it must not be a pipe, because requests would wait for it.
 
+    Returns:
+        The configuration.
+
     Raises:
         BadInput: the file cannot be read or has a mistake; one sentence with its line.
     """

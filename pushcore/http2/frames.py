@@ -14,7 +14,7 @@ PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What a client sends first (RFC 9113, section 3.4)."""
 
 NOT_SETTINGS: Final = "the server's first frame is not SETTINGS; does it speak HTTP/2?"
-"""What is said of a server that does not begin with SETTINGS (section 3.4)."""
+"""The error of a server that does not begin with SETTINGS (section 3.4)."""
 
 HEAD: Final = Struct(">IBI")
 """The nine bytes before each payload as three numbers: length << 8 | type, flags, stream id.
@@ -27,7 +27,7 @@ STREAM_MASK: Final = 0x7FFF_FFFF  # the first bit of a stream id is reserved and
 PSEUDO_IN_TRAILERS: Final = (
     "the trailers of a response hold a pseudo-header field, as a second response would"
 )
-"""What is said of a stream whose second header block is no trailers (section 8.1)."""
+"""The error of a stream whose second header block cannot be trailers (section 8.1)."""
 
 # Types (section 6)
 DATA: Final = 0x0

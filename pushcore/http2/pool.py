@@ -444,7 +444,7 @@ class Pool:
             self._arm()
 
     def _notice_suspension(self, now: float) -> None:
-        """Take all connections for silent if the machine has slept: its monotonic clock, `now`, has not, but the wall clock has gone on."""
+        """Treat all connections as silent if the machine has slept: its monotonic clock, `now`, has not, but the wall clock has gone on."""
         lead = time.time() - now
         if lead - self._lead >= LONG_SILENCE:
             for link in self.links:

@@ -26,7 +26,9 @@ from . import frames
 from .exchange import NO_FIELDS, Exchange, request
 from .headers import HeaderTemplate
 
-MAX_UNSENT_ACKS = 1000  # as nghttp2: PING and SETTINGS that we must acknowledge while we cannot write
+MAX_UNSENT_ACKS = (
+    1000  # the limit of nghttp2: PING and SETTINGS that we must acknowledge while we cannot write
+)
 MAX_REASON = 100  # characters of a peer's reason that errors repeat
 LONG_SILENCE: Final = 60.0
 """Seconds of silence after which a connection is probed before it gets requests: a NAT or firewall may have dropped it."""

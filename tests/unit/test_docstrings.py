@@ -16,6 +16,8 @@ from typing import Any, Final
 import pytest
 
 import pushcore
+from pushcore import telemetry
+from pushcore.metrics import merge
 
 OWN_WAYS: Final = {"Journal": "create", "Ledger": "create"}
 """Classes that one of their methods makes, whose constructor is no part of the API."""
@@ -29,6 +31,13 @@ def documented() -> Iterator[tuple[str, Any]]:
         value = getattr(pushcore, name)
         if getattr(value, "__module__", "").startswith("pushcore."):
             yield name, value
+    yield from ((name, value) for name, value in vars(telemetry).items() if is_own(name, value))
+    yield "merge", merge
+
+
+def is_own(name: str, value: Any) -> bool:
+    """Whether it is a public class or function of `telemetry`."""
+    return name[0] != "_" and getattr(value, "__module__", "") == telemetry.__name__
 
 
 def functions() -> Iterator[tuple[str, Callable[..., Any], str]]:
