@@ -99,7 +99,7 @@ async def _http_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     names = {
         404: ("not-found", "there is nothing at this path"),
-        405: ("method", "this path has no such method"),
+        405: ("method", "this path does not support this method"),
     }
     name, detail = names.get(error.status_code, ("http", "the request cannot be served"))
     response = GatewayProblem(error.status_code, name, detail).response()

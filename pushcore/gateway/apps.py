@@ -111,25 +111,27 @@ class App:
             GatewayProblem: the app has no such environment or topic.
         """
         if not self._apns:
-            raise GatewayProblem(422, "no-provider", f"app {self.id} has no key for APNs")
+            raise GatewayProblem(422, "no-provider", f"app {self.id} has no key or certificate for APNs")
         topics = self._apns.get(environment) if environment else next(iter(self._apns.values()))
         if topics is None:
             known = " or ".join(self._apns)
-            raise GatewayProblem(422, "no-environment", f"app {self.id} sends to {known} of APNs alone")
+            raise GatewayProblem(422, "no-environment", f"app {self.id} sends to APNs in {known} only")
         if topic is None:
             return next(iter(topics.values()))
         sender = topics.get(topic) or topics.get(base_topic(topic))
         if sender is None:
             known = ", ".join(topics)
             raise GatewayProblem(
-                422, "no-topic", f"app {self.id} has no key for that topic; its topics are {known}"
+                422,
+                "no-topic",
+                f"app {self.id} has no key or certificate for this topic; its topics are {known}",
             )
         return sender
 
     def to_fcm(self) -> AppSender:
         """The sender to FCM. Raises `GatewayProblem` if the app has none."""
         if self.fcm is None:
-            raise GatewayProblem(422, "no-provider", f"app {self.id} has no account of FCM")
+            raise GatewayProblem(422, "no-provider", f"app {self.id} has no service account for FCM")
         return self.fcm
 
     async def open(self) -> None:

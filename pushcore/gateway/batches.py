@@ -77,10 +77,10 @@ async def send_all(
     try:
         await batch.wait(min(QUEUED, deadline / 2))
         if batch.missing:
-            submissions.withdraw(f"not sent: no turn within {QUEUED:g} s")
+            submissions.withdraw(f"not sent: it was queued for more than {QUEUED:g} s")
             await batch.wait(deadline - min(QUEUED, deadline / 2))
     except asyncio.CancelledError:  # the client has gone: what has not begun need not begin
-        submissions.withdraw("not sent: the client went away")
+        submissions.withdraw("not sent: the client disconnected")
         raise
     for key, result in enumerate(batch.results):
         if result is None:

@@ -88,7 +88,7 @@ class Caller:
             raise GatewayProblem(
                 429,
                 "rate-exceeded",
-                f"caller {self.name} sends at most {self.rate:g} pushes a second",
+                f"caller {self.name} may send at most {self.rate:g} pushes a second",
                 retry_after=wait,
             )
 

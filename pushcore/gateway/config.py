@@ -219,11 +219,13 @@ class GatewayConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             for app in caller.apps:
                 if app not in apps:
                     raise BadInput(
-                        f"{at('caller', number, 'apps')}: caller {caller.name}: there is no app {app}; expected of "
+                        f"{at('caller', number, 'apps')}: caller {caller.name}: there is no app {app}; expected one of "
                         f"{', '.join(sorted(apps))}"
                     )
             if seen & set(caller.tokens):
-                raise BadInput(f"{at('caller', number, 'tokens')}: this token is another caller's too")
+                raise BadInput(
+                    f"{at('caller', number, 'tokens')}: this token already belongs to another caller"
+                )
             seen |= set(caller.tokens)
         for number, app_section in enumerate(self.app):
             if not app_section.apns and app_section.fcm is None:
@@ -240,7 +242,9 @@ class GatewayConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
                 _check_server(apns, at, *path)
                 for pair in itertools.product(dict.fromkeys(apns.environments), dict.fromkeys(apns.topics)):
                     if pair in seen_topics:
-                        raise BadInput(f"{at(*path, 'topics')}: {pair[1]} in {pair[0]} is another key's too")
+                        raise BadInput(
+                            f"{at(*path, 'topics')}: {pair[1]} in {pair[0]} already belongs to another key"
+                        )
                     seen_topics.add(pair)
             for name in ("fcm", "expo"):
                 _check_server(getattr(app_section, name), at, "app", number, name)
@@ -248,7 +252,7 @@ class GatewayConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         for network in self.server.trusted_proxies:
             if not _is(ip_network, network):
                 raise BadInput(
-                    f"{at('server', 'trusted-proxies')}: {shown(network)} is no address or network"
+                    f"{at('server', 'trusted-proxies')}: {shown(network)} is not an address or network"
                 )
         redis = self.fleet.redis
         if redis is not None and (split_address(redis) is None or not is_plain(redis) or "," in redis):
@@ -259,15 +263,15 @@ class GatewayConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             raise BadInput(f"{at('server')}: certificate and certificate-key belong together")
         if not self.caller and not is_loopback(self.server.host):
             raise BadInput(
-                f"{at('server', 'host')}: {self.server.host} can be reached by others, and there is no [[caller]]; "
-                "expected one, or a host of this machine alone (pushcore gateway --new-token NAME makes a token)"
+                f"{at('server', 'host')}: {self.server.host} is reachable from other machines, and there is no [[caller]]; "
+                "expected a [[caller]], or a loopback host (pushcore gateway --new-token NAME makes a token)"
             )
 
     def _check_expo(self, at: Place) -> None:
         sealing = self.sealing
         if sealing.token_keys is not None and sealing.token_keys == sealing.receipt_keys:
             raise BadInput(
-                f"{at('sealing', 'receipt-keys')}: tokens and receipts need keys of their own; expected another file"
+                f"{at('sealing', 'receipt-keys')}: tokens and receipts need different keys; expected another file"
             )
         projects: set[str] = set()
         for number, app in enumerate(self.app):
@@ -276,12 +280,12 @@ class GatewayConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
                 continue
             place = at("app", number, "expo", "project-ids")
             if projects & set(expo.project_ids):
-                raise BadInput(f"{place}: this project is another app's too")
+                raise BadInput(f"{place}: this project already belongs to another app")
             projects |= set(expo.project_ids)
             if expo.project_ids and sealing.token_keys is None:
                 raise BadInput(f"{place}: sealed tokens need keys; expected token-keys in [sealing]")
             if expo.project_ids and app.fcm is not None and not expo.packages:
-                raise BadInput(f"{place}: expected packages beside it, the app's application ids on Android")
+                raise BadInput(f"{place}: expected packages too, the app's application ids on Android")
             if expo.forward is None and (expo.access_token_file or expo.url or expo.ca_file):
                 raise BadInput(
                     f"{at('app', number, 'expo')}: access-token-file, url and ca-file need forward"
@@ -326,15 +330,13 @@ def _check_apns(apns: ApnsSection, place: str) -> None:
     )
     for name in of_other:
         if getattr(apns, name) is not None:
-            beside = "certificate" if apns.key else "key"
-            raise BadInput(
-                f"{place}: {name.replace('_', '-')} belongs to {beside}; expected it beside that alone"
-            )
+            owner = "certificate" if apns.key else "key"
+            raise BadInput(f"{place}: {name.replace('_', '-')} can only be used with {owner}")
     if apns.key_environment is not None and set(apns.environments) != {apns.key_environment}:
         wanted = ", ".join(apns.environments)
         raise BadInput(f"{place}: the key is for {apns.key_environment}, and environments are {wanted}")
     if apns.url is not None and len(apns.environments) > 1:
-        raise BadInput(f"{place}: url is one server; expected one environment beside it")
+        raise BadInput(f"{place}: url is a single server; expected a single environment")
 
 
 def _unique(kind: str, names: Iterable[str], at: Place) -> None:
@@ -343,7 +345,7 @@ def _unique(kind: str, names: Iterable[str], at: Place) -> None:
         if name in seen:
             key = "id" if kind == "app" else "name"
             raise BadInput(
-                f"{at(kind, number, key)}: there are two of {kind} {name}; expected different names"
+                f"{at(kind, number, key)}: {kind} {name} is configured twice; expected different names"
             )
         seen.add(name)
 

@@ -57,7 +57,7 @@ def read_config(path: str | os.PathLike[str], *, again: bool = False) -> Gateway
         raise BadInput(f"{name} has a number of thousands of digits; expected a TOML file") from None
     for own in ("source", "locate"):
         if own in content:
-            raise BadInput(f"{Locate(name, text)(own)}: there is no key {own}")
+            raise BadInput(f"{Locate(name, text)(own)}: unknown key {own}")
     try:
         return make_config(content, name, Locate(name, text), Path(path).absolute().parent)
     except RecursionError:

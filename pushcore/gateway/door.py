@@ -103,7 +103,7 @@ def is_gzip(request: Request) -> bool:
     if encoding is None or (encoding := encoding.strip().lower()) == b"identity":
         return False
     if encoding not in (b"gzip", b"x-gzip"):
-        raise GatewayProblem(415, "content-encoding", "the body is encoded in a way other than gzip")
+        raise GatewayProblem(415, "content-encoding", "the Content-Encoding is not supported; expected gzip")
     return True
 
 
@@ -143,7 +143,7 @@ async def read_body(request: Request, limit: int) -> bytes:
                 body = await _receive_body(request, limit)
         except TimeoutError:
             raise GatewayProblem(
-                408, "too-slow", f"the body did not come within {BODY_SECONDS:g} s"
+                408, "too-slow", f"the body did not arrive within {BODY_SECONDS:g} s"
             ) from None
     if compressed:
         body = inflate(body, limit)
@@ -188,9 +188,11 @@ def inflate(data: bytes, limit: int) -> bytes:
     try:
         content = inflater.decompress(data, most + 1)
     except zlib.error:
-        raise GatewayProblem(400, "gzip", "the body is no gzip, which its Content-Encoding says") from None
+        raise GatewayProblem(
+            400, "gzip", "the body is not gzip, although its Content-Encoding is gzip"
+        ) from None
     if len(content) > most:
-        raise GatewayProblem(413, "too-large", f"the body becomes larger than {most} bytes")
+        raise GatewayProblem(413, "too-large", f"the body is larger than {most} bytes after decompression")
     if not inflater.eof or inflater.unused_data:
-        raise GatewayProblem(400, "gzip", "the body's gzip is cut off, or followed by something else")
+        raise GatewayProblem(400, "gzip", "the gzip body is truncated, or followed by other data")
     return content

@@ -93,7 +93,7 @@ class Gateway:
         if name is None:
             allowed = caller.apps or self.apps.keys()
             if len(allowed) != 1:
-                raise GatewayProblem(422, "no-app", "expected app: this caller may use several")
+                raise GatewayProblem(422, "no-app", "expected app, because this caller may use several")
             name = next(iter(allowed))
         app = self.apps.get(name)
         if app is None or (caller.apps and name not in caller.apps):
@@ -127,7 +127,7 @@ class Gateway:
             log.info("reloaded: %d apps, %d of them new or changed", len(apps), len(new))
             waiting = restart_needed(self._started, config)
             if waiting:
-                log.warning("changed, and needs a restart: %s", ", ".join(waiting))
+                log.warning("changes that need a restart: %s", ", ".join(waiting))
 
 
 def restart_needed(before: GatewayConfig, after: GatewayConfig) -> list[str]:

@@ -187,7 +187,7 @@ def _name(key: bytes) -> str:
 
 
 def _unavailable() -> GatewayProblem:
-    detail = "the store of idempotency keys cannot be asked; nothing was sent"
+    detail = "the store of idempotency keys is unreachable; nothing was sent"
     return GatewayProblem(503, "store", detail, retry_after=1)
 
 
@@ -221,14 +221,14 @@ class Idempotency:
             lost: makes the response for a request whose instance died: everything is UNKNOWN.
 
         Raises:
-            GatewayProblem: the key is malformed, of another body, or the store cannot be asked.
+            GatewayProblem: the key is malformed, of another body, or the store is unreachable.
         """
         name = field_of(request, HEADER)
         if name is None:
             return await produce()
         if not _KEY.fullmatch(name):
             raise GatewayProblem(
-                400, "idempotency-key", "an Idempotency-Key is of 1 to 255 visible ASCII characters"
+                400, "idempotency-key", "expected an Idempotency-Key of 1 to 255 visible ASCII characters"
             )
         key = sha256(b"\0".join((caller.name.encode(), request.url.path.encode(), name))).digest()
         digest = sha256(body).digest()

@@ -21,7 +21,7 @@ _REF: Final = "#/components/schemas/{name}"
 
 
 class PushResult(Struct, omit_defaults=True):
-    """The result of one push. `detail`: a sentence. `advice`: what to do. `drop_token`: whether to forget the token."""
+    """The result of one push. `detail`: a sentence. `advice`: what to do. `drop_token`: whether to delete the token."""
 
     verdict: Verdict
     status: int | None = None
@@ -73,8 +73,8 @@ def document(version: str) -> dict[str, Any]:
             "/v1/push/stream": _stream(),
             **{EXPO + name: _expo(name) for name in ("send", "getReceipts", "getExpoPushToken")},
             "/healthz": _get("healthz", "Whether the process is alive."),
-            "/readyz": _get("readyz", "Whether some provider can be sent to, and the state of each.", "503"),
-            "/metrics": _get("metrics", "Numbers for Prometheus."),
+            "/readyz": _get("readyz", "Whether any provider is reachable, and the state of each.", "503"),
+            "/metrics": _get("metrics", "Metrics for Prometheus."),
             "/openapi.json": _get("openapi", "This document."),
         },
         "components": {
@@ -129,7 +129,7 @@ def _stream() -> dict[str, Any]:
                 {
                     "name": "app",
                     "in": "query",
-                    "description": "Of lines that name none.",
+                    "description": "The app of lines without `app`.",
                     "schema": {"type": "string"},
                 }
             ],

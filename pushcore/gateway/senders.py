@@ -47,7 +47,7 @@ RETRIED: Final = 5.0
 IDLE: Final = 1.0
 """Seconds without a push after which a sender that is replaced is closed."""
 RESTART: Final = 0.1
-"""Seconds until the engine is started again after an error in it."""
+"""Seconds until the engine is restarted after an error in it."""
 REASON_NAMES: Final = (*APNS_REASONS, *FCM_REASONS)
 """The reasons that metrics show by name."""
 INTERNAL: Final = "may have been delivered: internal error"
@@ -236,7 +236,7 @@ class AppSender:
 
     @property
     def queued(self) -> int:
-        """Pushes that wait for their turn."""
+        """Pushes in the queue."""
         return self._queue.size
 
     def breaker(self, caller: str) -> CallerBreaker:
@@ -303,7 +303,9 @@ class AppSender:
             wait = breaker.refuses()
             if self._closed or wait is not None:
                 detail = (
-                    f"not sent: {breaker.trip}" if breaker.trip is not None else "not sent: the gateway ends"
+                    f"not sent: {breaker.trip}"
+                    if breaker.trip is not None
+                    else "not sent: the gateway is stopping"
                 )
                 result = Result(entry[0], Verdict.UNSENT, retry_after=wait or 1.0, detail=detail)
                 entry[2].waiter.finish([entry], [result])
@@ -344,7 +346,9 @@ class AppSender:
             for result in results:
                 if breaker.seen(result) and breaker.trip is not None:
                     sentence = breaker.trip.sentence
-                    log.warning("%s: caller %s is stopped: %s", self.name, submitted.caller, sentence)
+                    log.warning(
+                        "%s: the pushes of caller %s are stopped: %s", self.name, submitted.caller, sentence
+                    )
         for webhook in self.webhooks:
             for result in results:
                 webhook.add(self.provider, self.environment, submitted.caller, result)
@@ -385,7 +389,7 @@ class AppSender:
                 return
             except Exception as error:
                 log.error(
-                    "%s: the engine is started again after %s", self.name, printable_word(repr(error), 300)
+                    "%s: the engine was restarted after %s", self.name, printable_word(repr(error), 300)
                 )
                 self._abandon()
                 await asyncio.sleep(RESTART)

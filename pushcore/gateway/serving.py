@@ -191,7 +191,7 @@ class TimedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """See `HttpToolsProtocol`: the parser has found that this is no HTTP."""
-        self._refuse(GatewayProblem(400, "http", "this is not a valid request of HTTP/1.1"))
+        self._refuse(GatewayProblem(400, "http", "this is not a valid HTTP/1.1 request"))
 
     def _refuse(self, problem: GatewayProblem) -> None:
         """Respond to what is no request, and close the connection.
@@ -296,7 +296,7 @@ def _check_host(host: str) -> None:
             if error.errno == errno.EADDRNOTAVAIL:
                 continue
         return
-    raise BadInput(f"{shown(host)} is no address of this machine")
+    raise BadInput(f"{shown(host)} is not an address of this machine")
 
 
 def _check_certificate(certificate: str, key: str) -> None:
@@ -305,7 +305,7 @@ def _check_certificate(certificate: str, key: str) -> None:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
     except (OSError, ValueError):  # ssl.SSLError is an OSError
         raise BadInput(
-            f"{certificate} and {key} are no certificate with its key; expected PEM files, the key without a passphrase"
+            f"{certificate} and {key} are not a certificate and its key; expected PEM files, the key without a passphrase"
         ) from None
 
 
@@ -362,5 +362,5 @@ async def serve(
     if gateway.failure is not None:
         raise gateway.failure
     if not server.started:
-        sentence = f"nothing can listen on {config.server.host} port {config.server.port}"
+        sentence = f"cannot listen on {config.server.host} port {config.server.port}"
         raise OSError(errno.EADDRINUSE, sentence)

@@ -210,7 +210,7 @@ class Webhook:
     def _lost(self, outcome: str, results: int) -> None:
         if results:
             self._count(outcome, results)
-            log.error("webhook of %s: %d results are lost (%s)", self.app, results, outcome)
+            log.error("webhook of %s: %d results were lost (%s)", self.app, results, outcome)
 
 
 def _check_url(url: str, *, private: bool) -> None:

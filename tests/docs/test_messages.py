@@ -91,7 +91,7 @@ def test_every_log_line_has_its_advice() -> None:
     assert [line for line in (*CONSTANTS, *logged) if advice_of_line(line) is None] == []
     page = messages_page()
     assert "logged once a day in its last 30 days" in str(advice_of_line(CONSTANTS[0]))
-    assert "`webhook of …: … results are lost (…)` (`pushcore/gateway/webhooks.py`) · ERROR: look at" in page
+    assert "`webhook of …: … results were lost (…)` (`pushcore/gateway/webhooks.py`) · ERROR: look at" in page
 
 
 def test_every_message_has_advice_above_it_and_every_advice_its_messages() -> None:

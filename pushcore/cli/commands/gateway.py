@@ -48,12 +48,12 @@ _gateway = section("Gateway")
 _OPTIONS = (
     _gateway("--config", metavar="FILE", help="TOML file with apps and callers."),
     _gateway("--check", is_flag=True, help="Read the config and its keys, and serve nothing."),
-    _gateway("--demo", is_flag=True, help="Start fake servers too, and serve an app on them."),
+    _gateway("--demo", is_flag=True, help="Start fake servers, and serve an app that uses them."),
     _gateway(
         "--port",
         type=click.IntRange(0, 65_535),
         metavar="N",
-        help="Instead of the config's; 0 is any free one.",
+        help="Instead of the config's port; 0 chooses a free one.",
     ),
     _gateway("--new-token", metavar="NAME", help="Print a token for a caller, and its [[caller]]."),
     _gateway("--new-sealing-key", is_flag=True, help="Print a key for a file that [sealing] names."),

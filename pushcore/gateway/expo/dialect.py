@@ -113,7 +113,7 @@ def read_json(body: bytes | bytearray | memoryview) -> Any:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         words = "it is not UTF-8" if "valid UTF-8" in str(error) else error
-        raise invalid(f"the body is no JSON: {words}") from None
+        raise invalid(f"the body is not JSON: {words}") from None
 
 
 def read_send(document: Any) -> SendRequest:

@@ -103,7 +103,7 @@ class Registrations:
         self._count(self._apps, app.id, "this app")
         sealed = gateway.sealing.tokens
         if sealed is None:
-            raise dialect.invalid("this gateway issues no tokens: it has no keys for them")
+            raise dialect.invalid("this gateway does not issue tokens: it has no keys for them")
         token = sealed.seal(read_device(app, document))
         return Response(orjson.dumps({"data": {"expoPushToken": token}}), media_type="application/json")
 
@@ -111,16 +111,14 @@ class Registrations:
     def _count(bucket: TokenBucket, key: str, whose: str) -> None:
         wait = bucket.take(key)
         if wait:
-            raise GatewayProblem(
-                429, "rate-exceeded", f"too many tokens are asked for by {whose}", retry_after=wait
-            )
+            raise GatewayProblem(429, "rate-exceeded", f"{whose} requests too many tokens", retry_after=wait)
 
 
 def _app_of_project(gateway: Gateway, project: object) -> App:
     for app in gateway.apps.values():
         if app.section.expo is not None and project in app.section.expo.project_ids:
             return app
-    raise dialect.invalid("projectId is of no app of this gateway's")
+    raise dialect.invalid("no app of this gateway has this projectId")
 
 
 def read_device(app: App, document: Json) -> AppDevice:
@@ -136,19 +134,19 @@ def read_device(app: App, document: Json) -> AppDevice:
     if kind not in ("apns", "fcm"):
         raise dialect.invalid('type must be "apns" or "fcm"')
     if not isinstance(token, str) or not 0 < len(token) <= MAX_NATIVE:
-        raise dialect.invalid(f"deviceToken must be a text of at most {MAX_NATIVE} characters")
+        raise dialect.invalid(f"deviceToken must be a string of at most {MAX_NATIVE} characters")
     device = recognise({"type": kind, "data": token})
     if not device.usable or (device.kind is TokenKind.APNS and len(device.token) < APNS_LENGTH):
-        raise dialect.invalid(f"deviceToken is none of {kind}: {device.reason or 'it is too short'}")
+        raise dialect.invalid(f"deviceToken is not a token of {kind}: {device.reason or 'it is too short'}")
     if not isinstance(app_id, str):
-        raise dialect.invalid("appId must be a text")
+        raise dialect.invalid("appId must be a string")
     if kind == "fcm":
         if app.fcm is None or app.section.expo is None or app_id not in app.section.expo.packages:
-            raise dialect.invalid("appId is none of the app's packages on Android")
+            raise dialect.invalid("appId is not one of the app's packages on Android")
         return AppDevice(app.id, device.kind, device.token)
     environment: Environment = "sandbox" if development else "production"
     if not any(app_id in apns.topics for apns in app.section.apns):
-        raise dialect.invalid("appId is none of the app's topics of APNs")
+        raise dialect.invalid("appId is not one of the app's topics for APNs")
     try:
         app.apns(environment, app_id)
     except GatewayProblem as problem:

@@ -84,7 +84,7 @@ async def send(gateway: Gateway, caller: Caller, request: Request) -> Response:
     wanted = dialect.read_send(dialect.read_json(body))
     apps = _apps_of(gateway, caller)
     if name is not None and name not in apps:
-        raise dialect.invalid("this caller has no app of the name in ?app=")
+        raise dialect.invalid("this caller has no app with the id in ?app=")
     if name is None and len(apps) == 1:
         (name,) = apps
     plan = dialect.plan(wanted, gateway.sealing.tokens, apps, name, lambda app: apps[app].expo is not None)
@@ -200,7 +200,7 @@ async def _forward(gateway: Gateway, wanted: SendRequest, plan: Plan, app: App) 
             orjson.dumps(message)
         except TypeError as error:  # nested more deeply than what can be written
             plan.tickets[number] = error_ticket(
-                "DeveloperError", f"the message cannot be JSON: {error}", token
+                "DeveloperError", f"the message cannot be encoded as JSON: {error}", token
             )
         else:
             places.append(number)

@@ -33,7 +33,7 @@ class GatewayNumbers:
         self._senders = senders
         self._registry = CollectorRegistry()
         self._requests = Counter(
-            "pushcore_gateway_requests", "Requests.", ("route", "status"), registry=self._registry
+            "pushcore_gateway_requests", "HTTP requests.", ("route", "status"), registry=self._registry
         )
         self._seconds = Histogram(
             "pushcore_gateway_request_seconds",
@@ -44,13 +44,13 @@ class GatewayNumbers:
         )
         self._webhooks = Counter(
             "pushcore_gateway_webhook_results",
-            "Results for webhooks: delivered, or lost for the reason.",
+            "Results for webhooks by outcome: delivered, or why they were lost.",
             ("app", "outcome"),
             registry=self._registry,
         )
         self._forwarded = Counter(
             "pushcore_gateway_forwarded",
-            "Pushes that were forwarded to Expo, by the ticket: ok, or its error.",
+            "Pushes that were forwarded to Expo, by ticket: ok, or the error.",
             ("app", "ticket"),
             registry=self._registry,
         )
@@ -107,9 +107,7 @@ class GatewayNumbers:
 
     def _own(self, senders: list[AppSender]) -> Iterator[Metric]:
         labels = (*_OWN, "provider")
-        queued = GaugeMetricFamily(
-            "pushcore_gateway_queued", "Pushes that wait for their turn.", labels=labels
-        )
+        queued = GaugeMetricFamily("pushcore_gateway_queued", "Pushes in the queue.", labels=labels)
         breakers = GaugeMetricFamily(
             "pushcore_gateway_breaker_open", "1 while a caller's breaker is open.", labels=(*labels, "caller")
         )

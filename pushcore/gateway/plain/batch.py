@@ -39,11 +39,11 @@ MOST_PUSHES: Final = 1000
 
 
 class BatchRequest(Struct, forbid_unknown_fields=True):
-    """Either `pushes`, each as `/v1/push` takes it, or a `template` with `rows`. Each has its result in its place.
+    """Either `pushes`, each in the format of `/v1/push`, or a `template` with `rows`. The results are in the same order.
 
-    `app`: of pushes that name none, and of the template. `template`: a payload with placeholders such as `{{name}}`.
-    `rows`: each with its `token`, the values of the placeholders, and perhaps `platform` and `ref`. `format`, `environment`,
-    `push_type`, `priority`, `expiration`, `collapse_id`: of the template, as `/v1/push` takes them.
+    `app`: for pushes without `app`, and for the template. `template`: a payload with placeholders such as `{{name}}`.
+    `rows`: each has its `token`, the values of the placeholders, and optionally `platform` and `ref`. `format`, `environment`,
+    `push_type`, `priority`, `expiration`, `collapse_id`: for the template, with the same meaning as in `/v1/push`.
     """
 
     pushes: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MOST_PUSHES)] | None = None

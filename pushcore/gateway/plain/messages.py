@@ -45,9 +45,9 @@ _numbers: Final = itertools.count(1)
 class PushRequest(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """One push: one target, and a payload in Expo's format, APNs', FCM's, or `{"apns": …, "fcm": …}`.
 
-    `to`: a token, or what getDevicePushTokenAsync returned. `fcm_topic`, `condition`: of FCM. `channel`: of APNs'
-    broadcasts, in base64. `app`: needed by callers of several. `platform`: whose token it is, where its shape does not
-    tell. `topic`: of APNs. `ref`: is given back with the result.
+    `to`: a token, or the object that getDevicePushTokenAsync returned. `fcm_topic`, `condition`: a topic or a condition of FCM.
+    `channel`: a channel of APNs' broadcasts, in base64. `app`: id of the app; required if the caller may use several.
+    `platform`: of the token, if its form is ambiguous. `topic`: for APNs. `ref`: any text; the result repeats it.
     """
 
     payload: dict[str, Any]
@@ -162,9 +162,7 @@ def format_of(payload: dict[str, Any], platform: str) -> str:
     foreign = foreign_format(payload)
     if foreign:
         raise BadPush(f"the payload {foreign}")
-    raise BadPush(
-        "the payload may be of several formats; expected format beside it, one of expo, apns and fcm"
-    )
+    raise BadPush("the payload may be in several formats; expected format in the request: expo, apns or fcm")
 
 
 def _payload(request: PushRequest, platform: str) -> tuple[dict[str, Any], str]:
@@ -175,11 +173,11 @@ def _payload(request: PushRequest, platform: str) -> tuple[dict[str, Any], str]:
         if payload and payload.keys() <= _BOTH and (FCM in payload or _has_aps(payload[APNS])):
             payload = payload.get(platform)
             if not isinstance(payload, dict):
-                raise BadPush(f"the payload has no {platform}, and the target is of {platform}")
+                raise BadPush(f"the payload has no {platform}, and the target belongs to {platform}")
             return payload, platform
         format = format_of(payload, platform)
     if format not in ("expo", platform):
-        raise BadPush(f"the payload is in the format of {format}, and the target is of {platform}")
+        raise BadPush(f"the payload is in the format of {format}, and the target belongs to {platform}")
     return payload, format
 
 
@@ -217,14 +215,14 @@ def push_type(request: PushRequest) -> ApnsPushType | None:
     """The push type that was asked for. Raises `BadPush` for one that APNs does not have."""
     name: Any = request.push_type
     if name is not None and name not in PUSH_TYPES:
-        raise BadPush(f"push_type is one of {', '.join(PUSH_TYPES)}")
+        raise BadPush(f"unknown push_type; expected one of {', '.join(PUSH_TYPES)}")
     return name  # type: ignore[no-any-return]
 
 
 def priority_of(request: PushRequest) -> ApnsPriority | None:
     """The priority that was asked for. Raises `BadPush` for one that APNs does not have."""
     if request.priority not in (None, 1, 5, 10):
-        raise BadPush("priority is 1, 5 or 10")
+        raise BadPush("expected priority 1, 5 or 10")
     return request.priority  # type: ignore[return-value]
 
 
@@ -238,7 +236,7 @@ def _to_fcm(app: App, request: PushRequest, target: dict[str, str | None]) -> Ad
     else:
         message = Message.from_dict(payload)
         if message.token or message.fid or message.topic or message.condition:
-            raise BadPush("the payload has a target; expected none beside that of the request")
+            raise BadPush("the payload contains a target; expected it only in the request")
     for name, value in target.items():
         if value is not None:
             setattr(message, name, value)

@@ -37,7 +37,7 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     except msgspec.ValidationError as error:
         raise GatewayProblem(422, "invalid", in_words(str(error))) from None
     except (msgspec.DecodeError, RecursionError):
-        raise GatewayProblem(400, "json", "the body is no JSON") from None
+        raise GatewayProblem(400, "json", "the body is not JSON") from None
 
 
 async def push(gateway: Gateway, caller: Caller, request: Request) -> Response:

@@ -61,7 +61,9 @@ async def serve_stream(scope: Scope, receive: Receive, send: Send) -> None:
         caller = gateway.callers.find(field_of(request, b"authorization"))
         scope["caller"] = caller.name
         if field_of(request, HEADER) is not None:
-            raise GatewayProblem(400, "idempotency-key", "a stream takes no Idempotency-Key; a batch does")
+            raise GatewayProblem(
+                400, "idempotency-key", "a stream does not accept an Idempotency-Key; use a batch"
+            )
         check_read(scope)
         gzip = is_gzip(request)
         app = request.query_params.get("app")
@@ -195,7 +197,7 @@ class PushStream:
                         )
                 except (TimeoutError, OSError):
                     self._gone = True
-                    self._ended = "the client does not read"
+                    self._ended = "the client does not read the results"
             if done:
                 return
 
@@ -221,7 +223,7 @@ class PushStream:
         while more and not self._ended:
             message = await self._receive_message()
             if message["type"] == "http.disconnect":
-                self._gone, self._ended = True, "the client has gone"
+                self._gone, self._ended = True, "the client has disconnected"
                 return
             more = message.get("more_body", False)
             data = message.get("body", b"")
@@ -238,7 +240,7 @@ class PushStream:
             except TimeoutError:
                 if not self._in_progress:
                     raise GatewayProblem(
-                        408, "too-slow", f"no byte of the body came for {STALLED:g} s"
+                        408, "too-slow", f"no data of the body arrived for {STALLED:g} s"
                     ) from None
 
     def _inflate(self, data: bytes, *, last: bool) -> Any:
@@ -253,17 +255,19 @@ class PushStream:
                 part = inflater.decompress(data, 256 * 1024)
                 self._inflated += len(part)
                 if self._inflated > MOST_RATIO * self._compressed + 1024 * 1024:
-                    raise GatewayProblem(413, "too-large", "the body's gzip becomes too large for its size")
+                    raise GatewayProblem(
+                        413, "too-large", "the gzip body is too large after decompression for its size"
+                    )
                 yield part
                 if inflater.unused_data:
-                    raise GatewayProblem(400, "gzip", "the body's gzip is followed by something else")
+                    raise GatewayProblem(400, "gzip", "the gzip body is followed by other data")
                 data = inflater.unconsumed_tail
         except zlib.error:
             raise GatewayProblem(
-                400, "gzip", "the body is no gzip, which its Content-Encoding says"
+                400, "gzip", "the body is not gzip, although its Content-Encoding is gzip"
             ) from None
         if last and not inflater.eof:
-            raise GatewayProblem(400, "gzip", "the body's gzip is cut off")
+            raise GatewayProblem(400, "gzip", "the gzip body is truncated")
 
     async def _take(self, data: bytes) -> None:
         """Send the pushes of all whole lines."""
@@ -286,7 +290,9 @@ class PushStream:
                 wait = self._caller.wait_for(len(burst))
             self._send_lines(burst)
             if self._gateway.ending:
-                raise GatewayProblem(503, "ending", "the gateway ends; send the lines after this one again")
+                raise GatewayProblem(
+                    503, "ending", "the gateway is stopping; send the lines after this one again"
+                )
             await asyncio.sleep(0)
             while self._in_progress + len(self._out) >= WINDOW and not self._gone:
                 self._read_wake = self._loop.create_future()
@@ -335,7 +341,7 @@ class PushStream:
                 except GatewayProblem as problem:
                     self._finish_line(number, invalid(problem.detail))
                 except (BadPush, msgspec.DecodeError, RecursionError) as error:
-                    detail = printable_word(str(error), _MOST_LINE_TEXT) or "the line is no JSON"
+                    detail = printable_word(str(error), _MOST_LINE_TEXT) or "the line is not JSON"
                     self._finish_line(number, invalid(detail))
                 except Exception:
                     # So that the stream can end.

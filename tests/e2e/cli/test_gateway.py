@@ -97,7 +97,7 @@ def test_a_port_in_use_and_a_redis_that_is_not_there_are_one_sentence(
         config.write_text(app)
         assert main(["gateway", "--config", str(config), "--port", str(port)]) == 1
         (line,) = capsys.readouterr().err.splitlines()
-        assert f"nothing can listen on 127.0.0.1 port {port}" in line
+        assert f"cannot listen on 127.0.0.1 port {port}" in line
     config.write_text(f'[fleet]\nredis = "redis://:secret@127.0.0.1:{port}"\n{app}')
     assert main(["gateway", "--config", str(config), "--port", "0"]) == 2
     (line,) = capsys.readouterr().err.splitlines()

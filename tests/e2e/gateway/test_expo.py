@@ -309,7 +309,7 @@ async def test_a_malformed_request_for_a_token_is_rejected(tmp_path: Path) -> No
             ({"appId": "com.other"}, "topics of APNs"),
             ({"appId": PACKAGE}, "topics of APNs"),
             ({"appId": 5}, "appId"),
-            ({"development": True}, "production of APNs alone"),
+            ({"development": True}, "APNs in production only"),
             ({"development": "no"}, "development"),
             (android | {"appId": apns.topic}, "packages on Android"),
             (android | {"deviceToken": IPHONE}, "deviceToken"),

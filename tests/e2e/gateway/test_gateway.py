@@ -55,11 +55,11 @@ async def test_a_push_that_cannot_be_sent_is_an_invalid_result() -> None:
             ({"to": "?", "payload": EXPO}, "platform"),
             ({"to": IPHONE, "payload": {}}, "several formats"),
             ({"to": IPHONE, "payload": {"notification": {}}}, "format of fcm"),
-            ({"to": IPHONE, "payload": ALERT, "push_type": "loud"}, "push_type is one of"),
-            ({"to": IPHONE, "payload": ALERT, "priority": 3}, "priority is 1, 5 or 10"),
-            ({"to": IPHONE, "payload": ALERT, "topic": "com.other"}, "no key for that topic"),
-            ({"to": IPHONE, "payload": ALERT, "environment": "sandbox"}, "production of APNs alone"),
-            ({"to": registration(), "payload": {"notification": {}, "token": "x"}}, "has a target"),
+            ({"to": IPHONE, "payload": ALERT, "push_type": "loud"}, "unknown push_type; expected one of"),
+            ({"to": IPHONE, "payload": ALERT, "priority": 3}, "expected priority 1, 5 or 10"),
+            ({"to": IPHONE, "payload": ALERT, "topic": "com.other"}, "no key or certificate for this topic"),
+            ({"to": IPHONE, "payload": ALERT, "environment": "sandbox"}, "APNs in production only"),
+            ({"to": registration(), "payload": {"notification": {}, "token": "x"}}, "contains a target"),
             ({"to": IPHONE, "payload": {"fcm": {"data": {}}}}, "has no apns"),
         ]
         for request, expected in wrong:
@@ -281,8 +281,8 @@ async def test_a_stream_whose_body_is_wrong_says_so_in_its_last_line() -> None:
     async with fakes_and_gateway() as (_, _, client):
         line = orjson.dumps({"to": IPHONE, "payload": ALERT}) + b"\n"
         for body, options, words in (
-            (line, {"content_encoding": "gzip"}, "no gzip"),
-            (gzip.compress(line * 9)[:-9], {"content_encoding": "gzip"}, "cut off"),
+            (line, {"content_encoding": "gzip"}, "is not gzip"),
+            (gzip.compress(line * 9)[:-9], {"content_encoding": "gzip"}, "truncated"),
             (gzip.compress(b"\n" * 4_000_000), {"content_encoding": "gzip"}, "too large"),
         ):
             response = await client.post("/v1/push/stream", body, **options)

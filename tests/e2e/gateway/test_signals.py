@@ -126,12 +126,12 @@ MISTAKES: dict[str, tuple[Change, str]] = {
     ),
     "duplicate app": (
         lambda text: text.replace("[[caller]]", text.partition("[[caller]]")[0] + "[[caller]]"),
-        ":13: there are two of app shop; expected different names",
+        ":13: app shop is configured twice; expected different names",
     ),
     "bad caller token": (
         lambda text: text.replace(digest_of(TOKEN), TOKEN), ":13: tokens: expected a string matching",
     ),
-    "duplicate caller": (lambda text: text + text[text.index("[[caller]]") :], ": there are two of caller web"),
+    "duplicate caller": (lambda text: text + text[text.index("[[caller]]") :], ": caller web is configured twice"),
     "app without a provider": (lambda text: '[[app]]\nid = "other"\n' + text, ":1: app other has neither"),
     "unknown app of a caller": (lambda text: text + 'apps = ["x"]', ":15: caller web: there is no app x"),
     "bad URL": (lambda text: text.replace("https://", "http://"), ":9: url must look like https://"),

@@ -41,7 +41,7 @@ def test_a_push_goes_through_the_key_of_its_environment_and_topic() -> None:
 @pytest.mark.parametrize(
     ("environment", "topic", "name", "words"),
     [
-        ("sandbox", None, "no-environment", "sends to production of APNs alone"),
+        ("sandbox", None, "no-environment", "sends to APNs in production only"),
         (None, "com.other", "no-topic", f"its topics are {TOPIC}"),
     ],
 )
@@ -52,9 +52,9 @@ def test_an_app_without_the_key_rejects_the_push(environment: Any, topic: Any, n
 
 
 def test_an_app_with_one_provider() -> None:
-    with pytest.raises(GatewayProblem, match="no key for APNs"):
+    with pytest.raises(GatewayProblem, match="no key or certificate for APNs"):
         App(app(apns=())).apns()
-    with pytest.raises(GatewayProblem, match="no account of FCM"):
+    with pytest.raises(GatewayProblem, match="no service account for FCM"):
         App(app(fcm=None)).to_fcm()
 
 

@@ -76,7 +76,7 @@ def test_a_good_file(tmp_path: Path) -> None:
         (
             "[server]",
             '[server]\nhost = "0.0.0.0"\ntrusted-proxies = ["x"]',
-            "/gateway.toml:4: 'x' is no address",
+            "/gateway.toml:4: 'x' is not an address",
         ),
         ("[server]", "[server", "/gateway.toml:2: "),
         ("[server]", "colour = 1\n[server]", "/gateway.toml:2: unknown key 'colour' in the file"),
@@ -87,9 +87,9 @@ def test_a_good_file(tmp_path: Path) -> None:
         (
             "[app.fcm]",
             '[[app.apns]]\ncertificate = "c"\ntopics = ["com.example.shop"]\n[app.fcm]',
-            "/gateway.toml:16: com.example.shop in production is another key's too",
+            "/gateway.toml:16: com.example.shop in production already belongs to another key",
         ),
-        ("[server]", 'source = "x"\n[server]', "/gateway.toml:2: there is no key source"),
+        ("[server]", 'source = "x"\n[server]', "/gateway.toml:2: unknown key source"),
         (
             "[server]",
             '[server]\ncertificate = "c"',
@@ -103,7 +103,7 @@ def test_a_good_file(tmp_path: Path) -> None:
         (
             "[app.fcm]",
             '[[app.apns]]\ncertificate = "c"\nurl = "https://h"\ntopics = ["x"]\nenvironments = ["sandbox", "production"]\n[app.fcm]',
-            "/gateway.toml:14: url is one server",
+            "/gateway.toml:14: url is a single server",
         ),
         ("[[caller]]", EXPO + "[[caller]]", "/gateway.toml:18: sealed tokens need keys"),
         (
@@ -124,7 +124,7 @@ def test_a_good_file(tmp_path: Path) -> None:
         (
             "[[caller]]",
             f'{SEALING}{EXPO}[[app]]\nid = "b"\n[app.fcm]\nservice-account = "x"\n{EXPO}[[caller]]',
-            "/gateway.toml:27: this project is another",
+            "/gateway.toml:27: this project already belongs to",
         ),
         (
             "[[caller]]",
@@ -164,7 +164,8 @@ def test_proxies_that_are_every_client_are_warned_of(tmp_path: Path, proxies: st
 def test_two_apps_of_one_id(tmp_path: Path) -> None:
     again = GOOD + '[[app]]\nid = "shop"\n[app.fcm]\nservice-account = "x"\n'
     assert (
-        complaint(tmp_path, again) == "/gateway.toml:22: there are two of app shop; expected different names"
+        complaint(tmp_path, again)
+        == "/gateway.toml:22: app shop is configured twice; expected different names"
     )
 
 
@@ -174,12 +175,12 @@ def test_an_app_without_a_provider(tmp_path: Path) -> None:
 
 def test_one_token_of_two_callers(tmp_path: Path) -> None:
     again = GOOD + f'[[caller]]\nname = "other"\ntokens = ["{"ab" * 32}"]\n'
-    assert complaint(tmp_path, again) == "/gateway.toml:23: this token is another caller's too"
+    assert complaint(tmp_path, again) == "/gateway.toml:23: this token already belongs to another caller"
 
 
 def test_a_public_address_needs_a_caller(tmp_path: Path) -> None:
     public = GOOD.partition("[[caller]]")[0].replace("[server]", '[server]\nhost = "::"')
-    assert complaint(tmp_path, public).startswith("/gateway.toml:3: :: can be reached by others")
+    assert complaint(tmp_path, public).startswith("/gateway.toml:3: :: is reachable from other machines")
     read_config(written(tmp_path, public.replace('"::"', '"::1"')))
 
 

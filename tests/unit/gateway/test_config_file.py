@@ -27,10 +27,10 @@ def test_lines_of_nested_tables() -> None:
     ("content", "words"),
     [
         (b"\xff", "is not UTF-8; expected a TOML file"),
-        (b'\xef\xbb\xbfsource = "x"\n', "gateway.toml:1: there is no key source"),
+        (b'\xef\xbb\xbfsource = "x"\n', "gateway.toml:1: unknown key source"),
         (b"a = 1\nb = ", "gateway.toml:2: "),
         (b"[server]\nport = 1\nport = 2\n", "gateway.toml"),
-        (b'source = "x"\n', "gateway.toml:1: there is no key source"),
+        (b'source = "x"\n', "gateway.toml:1: unknown key source"),
         (b'[[app]]\nid = "a"\n[app.fcm]\n', "gateway.toml:3: [app.fcm] has no service-account"),
         (b'[[app]]\nid = "a"\ncolour = 1\n', "gateway.toml:3: unknown key"),
     ],

@@ -112,7 +112,7 @@ def test_a_reload_names_what_needs_a_restart(providers: Providers, caplog: pytes
             caplog.clear()
             await client.gateway.reload(after)
             changed = "[server] trusted-proxies, [server] access-log, [fleet] instances, [limits] connections"
-            assert f"changed, and needs a restart: {changed}" in caplog.text
+            assert f"changes that need a restart: {changed}" in caplog.text
         caplog.clear()
         await client.gateway.reload(before)
         assert "restart" not in caplog.text

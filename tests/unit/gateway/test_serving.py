@@ -342,7 +342,7 @@ def test_files_for_https_that_cannot_serve_it_are_named_before_anything_listens(
     bad = tmp_path / "bad.pem"
     bad.write_text("nothing")
     assert f"{tmp_path}/gone.pem cannot be read" in complaint(good, f"{tmp_path}/gone.pem")
-    assert f": {good} and {bad} are no certificate with its key" in complaint(good, str(bad))
+    assert f": {good} and {bad} are not a certificate and its key" in complaint(good, str(bad))
     secret = serialization.BestAvailableEncryption(b"secret")
     bad.write_bytes(
         ec.generate_private_key(ec.SECP256R1()).private_bytes(
@@ -465,7 +465,7 @@ def test_why_it_could_not_start_is_raised(monkeypatch: pytest.MonkeyPatch) -> No
     async def nothing(server: ScriptedServer) -> None: ...
 
     deaf = ScriptedServer(nothing, listens=False)
-    with pytest.raises(OSError, match="nothing can listen on"):
+    with pytest.raises(OSError, match="cannot listen on"):
         served(monkeypatch, deaf)
     deaf.gateway.failure = ConfigurationError("[fleet] redis: refused")
     with pytest.raises(ConfigurationError, match="redis: refused"):

@@ -255,7 +255,7 @@ def test_what_cannot_be_delivered_is_counted(
     made.run(work)
     assert made.counts == {outcome: 2}
     assert len(made.receiver.deliveries) == attempts
-    assert f"2 results are lost ({outcome})" in caplog.text
+    assert f"2 results were lost ({outcome})" in caplog.text
 
 
 def test_what_is_too_much_is_lost_and_counted(secret_file: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,7 +89,7 @@ def test_a_body_that_is_not_utf_8_is_told_so(body: bytes) -> None:
     with pytest.raises(ExpoError) as raised:
         dialect.read_json(body)
     (error,) = orjson.loads(raised.value.body())["errors"]
-    assert error["message"] == "the body is no JSON: it is not UTF-8"
+    assert error["message"] == "the body is not JSON: it is not UTF-8"
 
 
 # --- where a push goes ----------------------------------------------------------------------------------------------

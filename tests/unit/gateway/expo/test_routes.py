@@ -133,7 +133,7 @@ def test_what_cannot_be_sent_is_the_ticket_of_its_recipient_alone(providers: Pro
         wrong, unconfigured, issued, fine = await tickets(client, messages)
         assert wrong["details"]["error"] == "DeveloperError"
         assert unconfigured["details"]["error"] == "InvalidCredentials"
-        assert "no account of FCM" in unconfigured["message"]
+        assert "no service account for FCM" in unconfigured["message"]
         assert "does not forward to Expo" in issued["message"]
         assert fine["status"] == "ok"
 
@@ -312,20 +312,20 @@ def test_tokens_that_expo_has_issued_are_forwarded_to_it(providers: Providers, t
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"projectId": "00000000-0000-4000-8000-000000000000"}, "projectId is of no app"),
-        ({"projectId": 5}, "projectId is of no app"),
+        ({"projectId": "00000000-0000-4000-8000-000000000000"}, "no app of this gateway has this projectId"),
+        ({"projectId": 5}, "no app of this gateway has this projectId"),
         ({"type": "pager"}, 'type must be "apns" or "fcm"'),
         ({"development": "yes"}, "development must be true or false"),
-        ({"deviceToken": ""}, "deviceToken must be a text"),
-        ({"deviceToken": "x" * 513}, "deviceToken must be a text"),
-        ({"deviceToken": 5}, "deviceToken must be a text"),
-        ({"deviceToken": "ab"}, "deviceToken is none of apns"),
-        ({"deviceToken": "zz" * 32}, "deviceToken is none of apns"),
-        ({"appId": 5}, "appId must be a text"),
-        ({"appId": "com.other"}, "none of the app's topics"),
-        ({"appId": f"{TOPIC}.voip"}, "none of the app's topics"),
-        ({"development": True}, "sends to production of APNs alone"),
-        ({"type": "fcm", "deviceToken": ANDROID, "appId": TOPIC}, "none of the app's packages"),
+        ({"deviceToken": ""}, "deviceToken must be a string"),
+        ({"deviceToken": "x" * 513}, "deviceToken must be a string"),
+        ({"deviceToken": 5}, "deviceToken must be a string"),
+        ({"deviceToken": "ab"}, "deviceToken is not a token of apns"),
+        ({"deviceToken": "zz" * 32}, "deviceToken is not a token of apns"),
+        ({"appId": 5}, "appId must be a string"),
+        ({"appId": "com.other"}, "not one of the app's topics"),
+        ({"appId": f"{TOPIC}.voip"}, "not one of the app's topics"),
+        ({"development": True}, "sends to APNs in production only"),
+        ({"type": "fcm", "deviceToken": ANDROID, "appId": TOPIC}, "not one of the app's packages"),
     ],
 )
 def test_a_token_for_a_device_that_is_not_the_apps(
@@ -379,7 +379,7 @@ def test_requests_for_tokens_are_limited_by_app(
         phones = [(f"2001:db8:{number}::1", 1) for number in range(3)]
         replies = [await client.post(GET_TOKEN, body, token=None, client=phone) for phone in phones]
         assert [reply.status for reply in replies] == [200, 200, 429]
-        assert "by this app" in replies[2].json()["errors"][0]["message"]
+        assert "this app requests" in replies[2].json()["errors"][0]["message"]
 
     serve(work, config)
 
@@ -389,7 +389,7 @@ def test_a_gateway_without_keys_issues_no_tokens(providers: Providers, config: G
         client.gateway.sealing.tokens = None
         body = {"projectId": PROJECT, "type": "apns", "deviceToken": IPHONE, "appId": TOPIC}
         reply = await client.post(GET_TOKEN, body, token=None)
-        assert "issues no tokens" in reply.json()["errors"][0]["message"]
+        assert "does not issue tokens" in reply.json()["errors"][0]["message"]
 
     serve(work, config)
 

@@ -116,7 +116,7 @@ def test_a_template_with_rows(providers: Providers) -> None:
     assert [result["verdict"] for result in results] == ["ACCEPTED"] * 2 + ["INVALID"] * 3
     assert [result.get("ref") for result in results] == ["ada", None, None, None, None]
     assert "name" in results[2]["detail"]
-    assert "no key for that topic" in results[4]["detail"]
+    assert "no key or certificate for this topic" in results[4]["detail"]
     (_, fields, iphone), (_, _, android) = providers.requests
     assert iphone["aps"]["alert"] == {"title": 'Hi Ada "'}
     assert (fields["apns-collapse-id"], fields["apns-expiration"]) == ("c", "2000000000")
@@ -137,8 +137,8 @@ def test_a_template_that_is_only_checked(providers: Providers) -> None:
     ("changes", "words"),
     [
         ({"template": {}}, "an empty object; expected a message"),
-        ({"push_type": "loud"}, "push_type is one of"),
-        ({"priority": 3}, "priority is 1, 5 or 10"),
+        ({"push_type": "loud"}, "unknown push_type; expected one of"),
+        ({"priority": 3}, "expected priority 1, 5 or 10"),
         ({"app": "other"}, "no such app"),
     ],
 )

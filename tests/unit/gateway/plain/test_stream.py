@@ -166,12 +166,12 @@ def test_a_gzip_body(providers: Providers, size: int) -> None:
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        (b"no gzip", "is no gzip"),
-        (gzip.compress(LINE * 30, mtime=0)[:-3], "cut off"),
-        (gzip.compress(b" " * 4_000_000, mtime=0), "too large for its size"),
-        (gzip.compress(LINE, mtime=0) * 2, "followed by something else"),
+        (b"no gzip", "is not gzip"),
+        (gzip.compress(LINE * 30, mtime=0)[:-3], "truncated"),
+        (gzip.compress(b" " * 4_000_000, mtime=0), "too large after decompression"),
+        (gzip.compress(LINE, mtime=0) * 2, "followed by other data"),
     ],
-    ids=["none", "cut off", "too large", "two"],
+    ids=["none", "truncated", "too large", "two"],
 )
 def test_a_gzip_body_that_is_wrong_ends_the_stream_with_a_reason(
     providers: Providers, body: bytes, words: str
@@ -229,7 +229,7 @@ def test_a_client_that_goes_away_ends_it_and_what_was_sent_is_waited_for(provide
 def test_a_body_that_stalls_ends_the_stream_once_nothing_is_in_progress(providers: Providers) -> None:
     _, last = lines_of(streamed(LINE, stream.STALLED * 2.5, LINE))
     assert (last["done"], last["lines"]) == (False, 1)
-    assert "no byte of the body came for 60 s" in last["detail"]
+    assert "no data of the body arrived for 60 s" in last["detail"]
 
 
 def test_a_body_may_wait_for_results(providers: Providers, monkeypatch: pytest.MonkeyPatch) -> None:
