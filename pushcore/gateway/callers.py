@@ -58,7 +58,7 @@ class Caller:
         self.rate = rate
         self.active = 0
         self._clock = clock
-        self._credit = rate or 0.0
+        self._credit = max(rate or 0.0, 1.0)
         self._credit_at = clock()
 
     @classmethod

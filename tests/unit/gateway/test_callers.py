@@ -69,3 +69,13 @@ def test_a_batch_above_a_seconds_worth_is_permitted_and_owed() -> None:
     assert caller.wait_for(1) == pytest.approx(0.1)
     now[0] = 2.2
     caller.spend(1)
+
+
+def test_the_first_push_of_a_slow_caller_does_not_wait() -> None:
+    now = 0.0
+    caller = Caller("slow", rate=0.01, clock=lambda: now)
+    assert [caller.wait_for(1), caller.wait_for(1)] == [0.0, 100.0]
+    now = 99.0
+    assert caller.wait_for(1) == pytest.approx(1.0)
+    now = 100.0
+    assert [caller.wait_for(1), caller.wait_for(1)] == [0.0, 100.0]
