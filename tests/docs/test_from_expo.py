@@ -66,7 +66,7 @@ def test_the_payloads_are_what_the_message_becomes() -> None:
     notification = to_notification(message, "aa")
     assert notification.payload == ios
     assert (notification.priority, notification.collapse_id) == (10, "collapse")
-    push = to_message(message, "DEVICE_TOKEN")
+    push = to_message(message, "bk3RNwTe3H0:CI2k_HHwgIpoDKCIZvvDMExUdFQ3P1")
     exchange = build_one(FcmRequestBuilder("x", "p"), push, lambda finished: None, 1.0)
     assert isinstance(exchange, Exchange)
     assert orjson.loads(exchange.body) == android
