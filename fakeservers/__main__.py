@@ -73,7 +73,7 @@ class UsageError(Exception):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the fake servers until SIGTERM or SIGINT; the exit code is 0 then, 2 when one could not start."""
+    """Run the fake servers until SIGTERM, SIGINT or SIGHUP; the exit code is 0 then, 2 when one could not start."""
     occupy_closed()
     options = parser().parse_args(arguments)
     try:
@@ -396,11 +396,12 @@ def _fcm(options: argparse.Namespace, certs: Certificates, faults: FaultPlan | N
 
 
 def _stop_event(options: argparse.Namespace) -> asyncio.Event:
-    """An event that SIGTERM and SIGINT set, and with --stop-at-eof the end of the standard input."""
+    """An event that SIGTERM, SIGINT and SIGHUP set, and with --stop-at-eof the end of the standard input."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # as by nohup
+            loop.add_signal_handler(number, stop.set)
     if options.stop_at_eof:
         # A thread, because an event loop cannot watch a regular file. Nothing interrupts its read, so it is a daemon.
         threading.Thread(target=_wait_for_eof, args=(loop, stop), name="standard input", daemon=True).start()

@@ -21,7 +21,7 @@ from fakeservers.serving.types import ServerLimits
 
 OAUTH_ERRORS = ("invalid_grant", "invalid_scope", "invalid_request", "unavailable")
 MAX_KEEP = 1_000_000
-_SIGNALS = "SIGTERM or SIGINT ends it. docs/reference/fakeservers.md describes all of it."
+_SIGNALS = "SIGTERM, SIGINT or SIGHUP ends it. docs/reference/fakeservers.md describes all of it."
 _HASH = r"[0-9a-f]{32,64}(?![A-Za-z0-9+=])"
 _PATH = re.compile(
     rf"(?!.*(?!{_HASH})[A-Za-z0-9+=]{{33}})(?!.*:.*@|.*://|.*pcg_|.*ya29\.)(?:[\w ./\\:~@+=,-]|[^\x00-\x7f]){{0,250}}"

@@ -28,6 +28,8 @@ ENDING = 5.0
 """Seconds that a process may take to end before it is killed."""
 MAX_PROCESSES = 64
 
+_OF_TERMINALS = {signal.SIGINT, signal.SIGHUP}
+
 Answered: TypeAlias = dict[str, Any]
 Pipe: TypeAlias = "Connection[Any, Any]"
 Child: TypeAlias = tuple[ForkProcess, Pipe]
@@ -92,8 +94,8 @@ def fork(number: int, work: Work) -> list[Child]:
         parents_end, childs_end = context.Pipe()
         inherited = [parents_end, *(pipe for _, pipe in children)]
         process = context.Process(target=_work, args=(work, index, childs_end, inherited), daemon=True)
-        # Ctrl-C goes to all processes. Until a child ignores it, it waits.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        # Ctrl-C and the end of a terminal go to all processes. Until a child ignores them, they wait.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_TERMINALS)
         try:
             process.start()
         finally:
@@ -104,8 +106,9 @@ def fork(number: int, work: Work) -> list[Child]:
 
 
 def _work(work: Work, index: int, pipe: Pipe, inherited: Sequence[Pipe]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    for number in _OF_TERMINALS:
+        signal.signal(number, signal.SIG_IGN)  # the parent ends us
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _OF_TERMINALS)
     for parents_end in inherited:  # an open copy here would outlive the parent
         parents_end.close()
     try:

@@ -318,7 +318,7 @@ async def serve(
 
     Args:
         config: checked.
-        reread: gives the configuration that SIGHUP loads; None to ignore that signal.
+        reread: gives the configuration that SIGHUP loads; None to end at SIGHUP as well, unless it is ignored.
         on_ready: called with the port once it listens.
 
     Raises:
@@ -351,6 +351,8 @@ async def serve(
     handlers = {signal.SIGTERM: on_end, signal.SIGINT: on_end}
     if reread is not None:
         handlers[signal.SIGHUP] = on_hangup
+    elif signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        handlers[signal.SIGHUP] = on_end
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
     server.on_ready = on_ready

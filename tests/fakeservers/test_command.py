@@ -43,7 +43,7 @@ def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
             process.kill()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_from_ready_line_to_signal(number: signal.Signals, tmp_path: Path) -> None:
     place = tmp_path / "new" / "certs"
     with running("--certs", str(place), "--topic", "com.example.one", "--topic", "com.example.two") as (

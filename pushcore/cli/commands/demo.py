@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import tempfile
 import time
 from collections import Counter
@@ -16,6 +15,7 @@ import click
 from ...audience.audience import Audience
 from ...audience.problems import BadInput, explain
 from ...payloads.devices import NAMES
+from ..process.interrupts import end_by_exception
 from ..process.open_files import check_open_files
 from ..report.results_file import ResultsFile
 from ..run.campaign import CampaignRun
@@ -64,8 +64,7 @@ def demo(devices: int, keep: str | None) -> int:
                 place.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise BadInput(f"{keep} cannot be created as a directory ({explain(error)})") from None
-        # From here on SIGTERM has the effect of Ctrl-C, so that the servers are ended, too.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        end_by_exception()
         return _run(devices, place, keep is not None)
 
 

@@ -6,7 +6,6 @@ import asyncio
 import importlib.util
 import logging
 import os
-import signal
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ import click
 
 from ...audience.problems import BadInput, printable
 from ...engine.collector import relax_collector
+from ..process.interrupts import end_by_exception
 from ..report.notices import say
 from ..run.campaign import loop_factory
 from ..run.fake_servers import FakeProcess, needed_extra
@@ -148,8 +148,7 @@ def _demo(port: int) -> int:
         raise BadInput(missing)
     with ExitStack() as cleanup:
         place = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="pushcore-gateway-")))
-        # From here on SIGTERM has the effect of Ctrl-C, so that the servers are ended, too.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        end_by_exception()
         fake = cleanup.enter_context(FakeProcess(place, "all", "--control-port", "0"))
         config: GatewayConfig = demo_config(fake.apns, fake.fcm, place, port)
         _log_to_stderr()

@@ -24,6 +24,17 @@ def raise_again() -> None:
     _replace(signal.SIG_DFL, signal.default_int_handler)
 
 
+def end_by_exception() -> None:
+    """SIGTERM and SIGHUP have the effect of Ctrl-C, so that child processes and temporary files are cleaned up.
+
+    A SIGHUP that is ignored, for example by `nohup`, stays ignored.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    hangup = getattr(signal, "SIGHUP", None)  # Windows has none
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
+        signal.signal(hangup, signal.default_int_handler)
+
+
 def ignore() -> None:
     """Signals that end a process have no effect from now on: everything is done, and the exit status must say so."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):

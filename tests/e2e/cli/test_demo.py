@@ -75,8 +75,16 @@ def test_a_row_that_is_wrong_missing_or_double_is_found(tmp_path: Path) -> None:
         assert differences["iOS, unregistered"] == expected["iOS, unregistered"] - 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("sending", [False, True])
+@pytest.mark.parametrize(
+    ("number", "sending"),
+    [
+        (signal.SIGINT, False),
+        (signal.SIGINT, True),
+        (signal.SIGTERM, False),
+        (signal.SIGTERM, True),
+        (signal.SIGHUP, False),
+    ],
+)
 def test_the_server_never_outlives_it(tmp_path: Path, number: signal.Signals, sending: bool) -> None:
     words = [sys.executable, "-m", "pushcore", "demo", "--devices", "200000", "--keep", str(tmp_path)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

@@ -195,7 +195,7 @@ def test_a_token_is_known_by_its_signature() -> None:
         assert second.check(f"Bearer {bad}".encode()) != ""
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_all_of_them(number: signal.Signals, tmp_path: Path) -> None:
     with running(tmp_path, service="apns") as run:
         processes = ask_now(run.control, "GET", "/v1/counters").json["processes"]
@@ -219,6 +219,7 @@ def test_when_the_parent_is_killed_nobody_stays(tmp_path: Path) -> None:
     [
         ("while True: pipe.send(index)", 1),  # the parent has ended
         ("return signal.getsignal(signal.SIGINT) is not signal.SIG_IGN", 0),
+        ("return signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN", 0),
         ("return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())", 0),
     ],
 )

@@ -422,16 +422,27 @@ def served(monkeypatch: pytest.MonkeyPatch, server: ScriptedServer, reread: Any 
     return ports
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_it_and_the_second_one_at_once(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signal, "getsignal", lambda number: signal.SIG_DFL)
+
     async def work(server: ScriptedServer) -> None:
-        assert set(server.handlers) == {signal.SIGTERM, signal.SIGINT}
+        assert set(server.handlers) == {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
         await server.signal(number)
         assert (server.should_exit, server.force_exit, server.gateway.ending) == (True, False, True)
         await server.signal(number)
         assert server.force_exit
 
     assert served(monkeypatch, ScriptedServer(work)) == [1234]
+
+
+def test_a_hangup_that_is_ignored_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signal, "getsignal", lambda number: signal.SIG_IGN)
+
+    async def work(server: ScriptedServer) -> None:
+        assert set(server.handlers) == {signal.SIGTERM, signal.SIGINT}
+
+    served(monkeypatch, ScriptedServer(work))
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")

@@ -75,9 +75,10 @@ def sending(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sending]:
     monkeypatch.setattr(command, "FakeProcess", Fakes)
     monkeypatch.setattr(command, "write_demo_audience", made.write_demo_audience)
     monkeypatch.setattr(command, "_send", made.send)
-    handler = signal.getsignal(signal.SIGTERM)
+    handlers = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGHUP)}
     yield made
-    signal.signal(signal.SIGTERM, handler)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 def test_when_every_row_came_back_as_planted_it_says_so_and_leaves_nothing(
@@ -131,11 +132,12 @@ def test_an_abort_kills_the_servers_and_leaves_only_what_was_asked_for(
     assert fakes.place.exists() is keep
 
 
-def test_a_sigterm_ends_it_as_ctrl_c_does(
-    sending: Sending, run: Run, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_as_ctrl_c_does(
+    sending: Sending, run: Run, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     def interrupted(place: Path, fake: Fakes, abort: Any) -> tuple[int, float]:
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
         raise AssertionError
 
     monkeypatch.setattr(command, "_send", interrupted)

@@ -189,7 +189,7 @@ def test_where_it_listens_can_be_copied_into_a_url(
 
 @pytest.fixture
 def fakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[str]]:
-    """What the fake servers were told; they are no process. And the handler of SIGTERM as it was."""
+    """What the fake servers were told; they are no process. And the handlers of signals as they were."""
     said: list[str] = []
     (tmp_path / "key.p8").write_bytes(KEY)
     key = {"key_file": str(tmp_path / "key.p8"), "key_id": "ABC123DEFG", "team_id": "TEAM123456"}
@@ -211,9 +211,10 @@ def fakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[str]
 
     monkeypatch.setattr(command, "FakeProcess", Fake)
     monkeypatch.setattr(command, "needed_extra", lambda: None)
-    before = signal.getsignal(signal.SIGTERM)
+    handlers = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGHUP)}
     yield said
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize(("options", "port"), [([], command.DEMO_PORT), (["--port", "0"], 0)])
@@ -232,7 +233,8 @@ def test_the_demo_serves_an_app_on_fake_servers_and_shows_what_to_try(
     assert (config.server.port, config.server.host, reread, config.caller) == (port, "127.0.0.1", None, ())
     assert config.app[0].fcm is not None
     assert (config.app[0].apns[0].topics, config.app[0].fcm.rate) == (("com.example.app",), "none")
-    assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        assert signal.getsignal(number) is signal.default_int_handler
     assert fakes == ["start all --control-port 0", "end"]
 
 

@@ -134,6 +134,17 @@ def test_a_signal_after_the_end_does_not_replace_the_exit_status(number: int) ->
     assert ended.stdout.startswith("pushcore")
 
 
+@pytest.mark.parametrize("ignored", [False, True])
+def test_other_signals_can_have_the_effect_of_ctrl_c(monkeypatch: pytest.MonkeyPatch, ignored: bool) -> None:
+    handlers: dict[int, object] = {}
+    before = signal.SIG_IGN if ignored else signal.SIG_DFL
+    monkeypatch.setattr(signal, "signal", handlers.__setitem__)
+    monkeypatch.setattr(signal, "getsignal", lambda number: before)
+    interrupts.end_by_exception()
+    numbers = [signal.SIGTERM] if ignored else [signal.SIGTERM, signal.SIGHUP]
+    assert handlers == dict.fromkeys(numbers, signal.default_int_handler)
+
+
 def test_the_end_of_a_command_ignores_signals(monkeypatch: pytest.MonkeyPatch) -> None:
     handlers: dict[int, object] = {}
     monkeypatch.setattr(signal, "signal", handlers.__setitem__)
