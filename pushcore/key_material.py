@@ -71,7 +71,7 @@ def read_material(
     if isinstance(source, str):
         kind = describe_secret(source)
         if kind is not None:
-            content = plain(source.encode("utf-8", "surrogateescape"))
+            content = plain(encoded(source))
             if PEM_MARK in content or content[:1] == b"{" or is_der(content):
                 return name or argument, content
             raise ConfigurationError(f"{name or argument} is {kind} and not a path; {expected}")
@@ -160,11 +160,22 @@ def checked_path(path: str | bytes | os.PathLike[str], argument: str) -> str:
         raise ConfigurationError(f"{argument} is {kind} and not a path")
     if not text:
         raise ConfigurationError(f"{argument} is empty")
+    valid = True
     try:
         os.fsencode(text)
     except UnicodeEncodeError:  # half of a surrogate pair
-        raise ConfigurationError(f"{argument} contains a character that is not allowed in a path") from None
+        valid = False
+    if not valid:  # not inside the handler: the context would hold the text, which may be a secret after all
+        raise ConfigurationError(f"{argument} contains a character that is not allowed in a path")
     return text
+
+
+def encoded(text: str) -> bytes:
+    """The bytes of a text that may be key material. It never raises: the error of `str.encode` holds the whole text."""
+    try:
+        return text.encode("utf-8", "surrogateescape")  # as the environment decodes other bytes
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return text.encode("utf-8", "surrogatepass")
 
 
 def plain(data: bytes) -> bytes:

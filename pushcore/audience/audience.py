@@ -54,6 +54,8 @@ class Audience:
             self.state = self._look()
         except OSError as error:
             problem = explain(error)
+        except ValueError:
+            problem = "it contains a character that is not allowed in a path"
         if problem:  # outside the handler: its exception contains the path, which may be a secret
             raise BadInput(f"{self.name} cannot be read ({problem}); expected an audience")
         self._blocks = Blocks(file, self.name)

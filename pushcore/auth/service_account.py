@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ..arguments import check, check_type, json_kind, kind
 from ..errors import AccessTokenError, ConfigurationError, TransportError
-from ..key_material import Wrong, find_private_key, key_algorithm, plain, read_material
+from ..key_material import Wrong, encoded, find_private_key, key_algorithm, plain, read_material
 from ..reasons import UNEXPECTED, describe_unexpected, printable_word
 from ..redaction import describe_secret, redact, redact_value, split_address
 from .access_token import AccessToken
@@ -383,7 +383,7 @@ def _is_https(uri: str) -> bool:
 
 
 def _load_key(pem: str, wrong: Wrong) -> rsa.RSAPrivateKey:
-    block, encrypted = find_private_key(plain(pem.encode("utf-8", "surrogateescape")), wrong)
+    block, encrypted = find_private_key(plain(encoded(pem)), wrong)
     if encrypted:
         raise wrong("is encrypted")
     try:

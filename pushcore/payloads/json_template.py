@@ -246,6 +246,8 @@ class JsonTemplate:
 
 def read_object(path: str) -> dict[str, Any]:
     """The JSON object in a payload file. Raises `BadInput` if the file has another content."""
+    if not path.strip():
+        raise BadInput(f"the path of the payload is empty; expected a file with {_EXPECTED}")
     return json_object(read_small(path, _EXPECTED, MAX_FILE), path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -129,6 +130,7 @@ class Template:
         Raises:
             ConfigurationError: The file cannot be read, or the payload is invalid for every row.
         """
+        check_type("path", path, (str, os.PathLike), "a path")
         try:
             content = read_object(str(path))
         except BadInput as error:

@@ -21,6 +21,7 @@ import orjson
 
 from ..arguments import check, check_type, check_whole
 from ..errors import ConfigurationError
+from ..models.json_values import json_problem
 from .errors import ChunkError
 
 CHUNK_ROWS: Final = 500
@@ -105,20 +106,22 @@ class Chunk:
         raw: list[tuple[str, int]] = []
         head: list[bytes] = []
         columns: dict[str, Any] = {}
-        for name in names:
-            values = [row.get(name) for row in rows]
-            packed = _as_bytes(values)
-            if packed is not None:
-                raw.append((name, len(values[0])))  # type: ignore[arg-type]  # else it were not packed
-                head.append(packed)
-            elif all(value == values[0] and type(value) is type(values[0]) for value in values):
-                columns[name] = [values[0]]
-            else:
-                columns[name] = values
         try:
+            for name in names:
+                values = [row.get(name) for row in rows]
+                packed = _as_bytes(values)
+                if packed is not None:
+                    raw.append((name, len(values[0])))  # type: ignore[arg-type]  # else it were not packed
+                    head.append(packed)
+                elif all(value == values[0] and type(value) is type(values[0]) for value in values):
+                    columns[name] = [values[0]]
+                else:
+                    columns[name] = values
             text = orjson.dumps(columns)
-        except TypeError as error:
-            raise ConfigurationError(f"row {first} and the following ones: {error}") from None
+        except (TypeError, ValueError, ArithmeticError) as error:  # of a value that JSON does not have
+            problems = (json_problem(dict(row), f"row {number}") for number, row in enumerate(rows, first))
+            problem = next(filter(None, problems), f"row {first} and the following ones: {error}")
+            raise ConfigurationError(problem) from None
         return cls(number, first, len(rows), None, b"".join([*head, zlib.compress(text, 1)]), tuple(raw))
 
     def columns(self) -> dict[str, list[Any]]:

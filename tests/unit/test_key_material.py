@@ -421,11 +421,31 @@ def test_no_constructor_repeats_key_material(constructor: str, material: str) ->
     assert leaks(material, text) is None
 
 
+@pytest.mark.parametrize("constructor", sorted(CONSTRUCTORS.keys() - {"ApnsKey.from_file, bytes"}))
+@pytest.mark.parametrize("kind", ["p8", "certificate with key", "PKCS#12", "service account"])
+def test_half_of_a_surrogate_pair_in_key_material_does_not_repeat_it(constructor: str, kind: str) -> None:
+    """The error of `str.encode` holds the whole text."""
+    content = materials()[kind]
+    for text in (f"\ud800{content}", f"{content}\ud800", f"{content[:60]}\ud800{content[60:]}"):
+        said = ""
+        try:
+            CONSTRUCTORS[constructor](text)
+        except (PushcoreError, BadInput, TypeError, OSError) as error:  # no UnicodeEncodeError
+            said = told(error)
+        assert leaks(content, said) is None
+
+
+def test_a_key_with_half_of_a_surrogate_pair_at_its_end_is_loaded() -> None:
+    expected = ApnsKey(ec_key(), **IDS).token(1.8e9).value
+    assert ApnsKey.from_file(materials()["p8"] + "\ud800", **IDS).token(1.8e9).value == expected
+    assert ServiceAccount.from_info(account(private_key=materials()["rsa"] + "\ud800")).assertion(1.8e9)
+
+
 def test_a_path_that_cannot_be_written_is_not_in_the_context_of_the_error(tmp_path: Path) -> None:
     """Key material in a coding that nothing recognises is taken for a path, and removed from the message."""
     packed = base64.b64encode(gzip.compress(materials()["p8"].encode())).decode()
     for path in (f"{tmp_path}/none/{packed}", f"{tmp_path}/{packed * 3}"):
-        with pytest.raises(PushcoreError, match="cannot be written") as caught:
+        with pytest.raises(PushcoreError, match=r"No such file|File name too long|removed") as caught:
             Journal.create(path, Source("devices.csv"))
         assert packed[20:60] not in told(caught.value)
 

@@ -73,6 +73,15 @@ def test_a_payload_in_utf_16_is_named(tmp_path: Path, encoding: str, mark: str) 
         PayloadFiles(common=str(tmp_path / "payload.json")).load(["apns"])
 
 
+@pytest.mark.parametrize("path", ["", " "])
+def test_a_payload_without_a_name_is_told_so(path: str) -> None:
+    """As of a variable that a shell does not know."""
+    with pytest.raises(
+        BadInput, match=r"^the path of the payload is empty; expected a file with a JSON object"
+    ):
+        PayloadFiles(common=path).load(["apns"])
+
+
 def test_a_payload_of_a_list_says_what_is_expected(tmp_path: Path) -> None:
     (tmp_path / "payload.json").write_text('[{"to": "ExponentPushToken[x]", "title": "x"}]')
     with pytest.raises(BadInput, match=r"is not a JSON object; .*: one message, the rows are the recipients"):

@@ -238,6 +238,12 @@ def test_a_file(tmp_path: Path) -> None:
         Template.from_file(str(tmp_path / "nothing.json"))
 
 
+@pytest.mark.parametrize("path", [None, 7, b"x", object, ["x"]])
+def test_a_path_of_a_wrong_type(path: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"^path must be a path, not "):
+        Template.from_file(path)
+
+
 def test_it_is_imported_when_it_is_used() -> None:
     assert pushcore.Template is Template
 

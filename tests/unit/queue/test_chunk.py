@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from pushcore.errors import ConfigurationError
 from pushcore.queue import chunk as module
 from pushcore.queue.chunk import MAX_ROWS, Chunk, Reference, inline_chunks
 from pushcore.queue.errors import ChunkError
+from tests.support.strange_values import DEEP, Array
 
 VALUES = (
     st.none()
@@ -157,6 +159,26 @@ def test_a_source_is_cut_into_chunks() -> None:
     assert [row for chunk in chunks for row in by_row(chunk)] == rows
     assert list(inline_chunks(iter(rows), 10, start=2)) == chunks[2:]
     assert list(inline_chunks([], 10)) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (b"x", "row 8.a.b must be a value of JSON, not bytes"),
+        (1 << 70, "row 8.a.b must be a whole number of 64 bits"),
+        ("\ud800", "row 8.a.b must be valid Unicode"),
+        ({1: 2}, "the keys of row 8.a.b must be strings, not int (1)"),
+        (Array(), "row 8.a.b must be a value of JSON, not Array"),
+        (Decimal("sNaN"), "row 8.a.b must be a value of JSON, not Decimal"),
+        (DEEP, "row 8 is nested too deeply"),
+    ],
+)
+def test_a_value_that_json_does_not_have_is_named_with_its_row(value: Any, words: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Chunk.inline(0, 7, [{"a": {"b": 1}}, {"a": {"b": value}}])
+    assert words in str(caught.value)
+    with pytest.raises(ConfigurationError):
+        Chunk.inline(0, 7, [{"a": value}] * 2)
 
 
 def test_wrong_rows_are_named() -> None:
