@@ -95,6 +95,26 @@ def test_the_program(database: dict[str, str], table: str) -> None:
     assert psql(database, "SELECT count(*) FROM devices;") == str(DEVICES - 18)
 
 
+def test_the_program_keeps_all_results_when_the_breaker_stops_it(
+    database: dict[str, str], table: str
+) -> None:
+    psql(database, "DELETE FROM devices WHERE id > 333;")  # less than a batch
+    with InThread(FakeApns) as running:
+        fake = running.fake
+        variables = {
+            **database,
+            "APNS_KEY": str(fake.key_file), "APNS_KEY_ID": fake.key_id, "APNS_TEAM_ID": fake.team_id,
+            "APNS_TOPIC": "com.example.wrong", "APNS_URL": fake.url, "APNS_CA_FILE": str(fake.ca_file),
+        }  # fmt: skip
+        program = [sys.executable, str(ROOT / "docs" / "examples" / "postgresql.py"), "autumn"]
+        done = subprocess.run(program, env=variables, capture_output=True, text=True, timeout=60)
+        assert "BreakerOpen" in done.stderr
+        rejected = fake.counts[400, "TopicDisallowed"]
+    assert rejected >= 20
+    found = psql(database, "SELECT count(*) FROM push_results WHERE reason = 'TopicDisallowed';")
+    assert found == str(rejected)
+
+
 @pytest.mark.parametrize("journal", [False, True])
 def test_the_command_line(database: dict[str, str], table: str, tmp_path: Path, journal: bool) -> None:
     shells = re.findall(r"```\n(.*?)```", RECIPE, re.DOTALL)
