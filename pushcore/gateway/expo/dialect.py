@@ -32,15 +32,15 @@ MAX_RECEIPT_ID: Final = 200
 """Characters of an id that is looked at. Expo's own have 36."""
 
 NOT_FORWARDED: Final = (
-    "this token was issued by Expo, and this gateway does not forward to Expo: the app must ask the gateway for its token "
+    "this token was issued by Expo, and this gateway does not forward to Expo: the app must request its token from the gateway "
     "(getExpoPushTokenAsync with baseUrl), or register with getDevicePushTokenAsync"
 )
 NOT_SEALED: Final = (
     "this token was not issued by this gateway, or its key, app or topic is no longer configured"
 )
-FOREIGN_APP: Final = "this caller may not send to the app that the token is for"
+FOREIGN_APP: Final = "this token belongs to an app that this caller may not use"
 NO_APP: Final = (
-    "this caller has several apps, and nothing says which one the token is for: use a token of the gateway's own, or add "
+    "this caller may use several apps, and the app of this token is unknown: use a token that this gateway issued, or add "
     "?app= to the URL"
 )
 
@@ -147,7 +147,7 @@ def read_send(document: Any) -> SendRequest:
             raise ExpoError(
                 400,
                 "PUSH_TOO_MANY_NOTIFICATIONS",
-                f"a request may have {MAX_RECIPIENTS} notifications, and this one has {count} or more",
+                f"a request may have at most {MAX_RECIPIENTS} notifications, and this one has {count} or more",
             )
     return SendRequest(single, contents, recipients)
 
@@ -383,7 +383,9 @@ def read_receipt_ids(document: Any) -> list[str]:
         raise invalid('the body must be an object with "ids", a list')
     if len(ids) > MAX_RECEIPTS:
         raise ExpoError(
-            400, "PUSH_TOO_MANY_RECEIPTS", f"a request may ask for {MAX_RECEIPTS} receipts, not {len(ids)}"
+            400,
+            "PUSH_TOO_MANY_RECEIPTS",
+            f"a request may have at most {MAX_RECEIPTS} ids of receipts, and this one has {len(ids)}",
         )
     return list(dict.fromkeys(one for one in ids if isinstance(one, str) and 0 < len(one) <= MAX_RECEIPT_ID))
 

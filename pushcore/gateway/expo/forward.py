@@ -139,7 +139,7 @@ class ExpoService:
 
     async def _send(self, messages: list[Json], deadline: float) -> list[Json]:
         if not await self._permitted(len(messages), deadline):
-            text = f"not forwarded: Expo takes {self._limiter.rate.pushes:g} notifications a second"
+            text = f"not forwarded: Expo accepts at most {self._limiter.rate.pushes:g} notifications a second"
             return _rejected(messages, Rejection("MessageRateExceeded", text))
         outcome = read_tickets(await self._post(_SEND, messages, deadline), len(messages))
         if not isinstance(outcome, Rejection):
@@ -218,7 +218,7 @@ def read_tickets(exchange: Exchange, count: int) -> list[Json] | Rejection:
     if isinstance(tickets, list) and len(tickets) == count and all(isinstance(one, dict) for one in tickets):
         return tickets
     if exchange.status == 200 and not _first_error(exchange.data):
-        text = "Expo's response has other tickets than messages"
+        text = "Expo's response does not have one ticket for each message"
         if tickets is None:
             text = describe_unexpected("Expo", 200, exchange.data)
         return Rejection("ProviderError", f"may have been delivered: {text}")

@@ -103,7 +103,7 @@ class Seal:
                 raise ConfigurationError(f"a sealing key must have {KEY_BYTES} bytes")
             key_id = hashlib.sha256(b"pushcore sealing key" + key).digest()[:_KEY_ID]
             if key_id in self._ciphers:
-                raise ConfigurationError("the same sealing key is there twice")
+                raise ConfigurationError("the same sealing key is listed twice")
             self._ciphers[key_id] = AESSIV(key)
         self._id, self._first = next(iter(self._ciphers.items()))
 
@@ -159,7 +159,9 @@ class SealedTokens:
         self._apps: dict[bytes, tuple[str, str]] = {}
         for app, topic in apps:
             if self._apps.setdefault(_app_digest(app, topic), (app, topic)) != (app, topic):
-                raise ConfigurationError(f"the app {app} needs another id: it is taken for another one")
+                raise ConfigurationError(
+                    f"the app {app} cannot be told from another app in sealed tokens; expected another id"
+                )
 
     def seal(self, device: AppDevice) -> str:
         """The token for one device. It is the same for the same device until the first key changes.
@@ -319,7 +321,7 @@ class Sealing:
             receipts = Seal(receipt_keys) if receipt_keys else None
         if set(token_keys) & set(receipt_keys):
             raise BadInput(
-                f"{place}: {section.receipt_keys} has a key that {section.token_keys} has, too; expected others"
+                f"{place}: {section.receipt_keys} and {section.token_keys} contain the same key; expected different keys"
             )
         if receipts is not None:
             return cls(tokens, receipts, False)

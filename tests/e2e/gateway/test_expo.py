@@ -267,7 +267,7 @@ async def test_apps_of_callers(tmp_path: Path) -> None:
         ios = await sealed_token(client, IPHONE, apns.topic)
         async with gateway_of(config_of(shop, news, callers=callers, sealing=config.sealing)) as two:
             (foreign,) = tickets(await two.post(SEND, [{"to": ios}], token="news"))
-            assert "may not send to the app" in foreign["message"]
+            assert "this caller may not use" in foreign["message"]
             assert "shop" not in foreign["message"]
             assert errors(
                 tickets(await two.post(SEND, [{"to": ios}, {"to": f"{2:064x}"}], token="both"))

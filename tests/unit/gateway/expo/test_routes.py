@@ -217,7 +217,7 @@ def test_the_app_of_callers_of_several(providers: Providers) -> None:
 
     async def work(client: VirtualClient) -> None:
         message = {"to": IPHONE, "title": "Hi"}
-        assert "nothing says which one" in (await tickets(client, message))["message"]
+        assert "the app of this token is unknown" in (await tickets(client, message))["message"]
         assert (await tickets(client, message, f"{SEND}?app=shop"))["status"] == "ok"
         assert (await tickets(client, message, token=OTHER_TOKEN))["status"] == "ok"
         assert await errors(client, message, f"{SEND}?app=shop", token=OTHER_TOKEN) == (

@@ -245,7 +245,7 @@ def test_a_file_that_has_no_keys(tmp_path: Path, content: str, words: str) -> No
 
 
 def test_tokens_and_receipts_have_no_key_in_common(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"has a key that .* has, too"):
+    with pytest.raises(BadInput, match=r"contain the same key"):
         sealing(
             tmp_path, token_keys=f"\n{KEY_TEXT}\n\n", receipt_keys=f"{sealed.new_key(os.urandom)}\n{KEY_TEXT}"
         )
