@@ -7,6 +7,7 @@ thread of the event loop. So the standard error is written only while it accepts
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import select
@@ -80,11 +81,13 @@ class StandardError(io.RawIOBase):
 
 
 class NamedFile(io.FileIO):
-    """A file for writing with errors that contain its name."""
+    """A file for writing with errors that contain its name. To close it is an error if its content is lost with that."""
 
     def __init__(self, file: str | int, shown: str, *, closefd: bool = True) -> None:
         self._shown = shown
+        self._had_name = False
         super().__init__(file, "wb", closefd=closefd)
+        self._had_name = closefd and _links(self.fileno()) > 0
 
     def write(self, data: Any) -> int:
         """Write; an `OSError` contains the name of the file."""
@@ -97,9 +100,12 @@ class NamedFile(io.FileIO):
             return super().truncate(size)
 
     def close(self) -> None:
-        """Close, in the same way."""
+        """Close, in the same way; an `OSError` also if the file was removed or replaced meanwhile."""
         with self._named():
+            lost = self._had_name and not self.closed and not _links(self.fileno())
             super().close()
+            if lost:
+                raise FileNotFoundError(errno.ENOENT, "it was removed while it was written")
 
     @contextmanager
     def _named(self) -> Iterator[None]:
@@ -108,6 +114,14 @@ class NamedFile(io.FileIO):
         except OSError as error:
             error.filename = self._shown
             raise
+
+
+def _links(number: int) -> int:
+    """How many names an open file has; 1 if that cannot be known."""
+    try:
+        return os.fstat(number).st_nlink
+    except OSError:  # closing it may say more
+        return 1
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -128,6 +128,40 @@ def test_an_error_of_a_file_that_is_truncated_or_closed_has_its_name_too(method:
     assert (raised.value.filename, raised.value.errno) == ("r.csv", errno.EBADF)
     with contextlib.suppress(OSError):
         file.close()
+
+
+def removed(path: Path) -> None:
+    path.unlink()
+
+
+def replaced(path: Path) -> None:
+    os.replace(path.with_suffix(".other"), path)
+
+
+@pytest.mark.parametrize("change", [removed, replaced])
+def test_a_file_that_was_removed_while_it_was_written_is_an_error(
+    change: Callable[[Path], None], tmp_path: Path
+) -> None:
+    path = tmp_path / "r.csv"
+    path.with_suffix(".other").touch()
+    file = NamedFile(str(path), "r.csv")
+    change(path)
+    with pytest.raises(OSError, match="it was removed while it was written") as raised:
+        file.close()
+    assert raised.value.filename == "r.csv"
+    assert file.closed
+    file.close()
+
+
+def test_a_file_that_was_renamed_or_never_had_a_name_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    with NamedFile(str(path), "r.csv") as file:
+        path.rename(tmp_path / "moved")
+        file.write(b"x")
+    assert (tmp_path / "moved").read_bytes() == b"x"
+    number = os.open(path, os.O_WRONLY | os.O_CREAT)
+    path.unlink()
+    NamedFile(number, "r.csv").close()
 
 
 # --- the streams of a command, with pipes in the place of the process's own ones --------------------------------------

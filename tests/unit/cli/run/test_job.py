@@ -319,6 +319,28 @@ def test_results_that_cannot_be_closed_are_told(
     )
 
 
+@pytest.mark.parametrize("journal", [False, True])
+def test_results_that_were_removed_during_the_run_are_told(
+    engine: Engine,
+    tmp_path: Path,
+    sender: ClientOptions,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    journal: bool,
+) -> None:
+    """What was written is lost with them."""
+
+    def answer(push: Any) -> Result:
+        (tmp_path / "r.csv").unlink(missing_ok=True)
+        return accepted(push)
+
+    monkeypatch.setattr(engine, "answer", staticmethod(answer))
+    audience = audience_of(tmp_path, 2)
+    plan = begin(tmp_path, audience) if journal else None
+    assert job_of(sender, audience, results=str(tmp_path / "r.csv"), plan=plan).run() == 1
+    assert "r.csv cannot be written (it was removed while it was written)" in capsys.readouterr().err
+
+
 def test_results_may_go_to_a_device_which_has_nothing_to_be_cut_off(
     engine: Engine, tmp_path: Path, sender: ClientOptions
 ) -> None:
