@@ -161,7 +161,7 @@ def test_ndjson_and_what_a_row_may_say_for_itself(fake: FakeProcess, tmp_path: P
     done = send(
         fake,
         tmp_path,
-        "\n".join(lines),
+        "\n".join([*lines, ""]),  # without the newline, the last line would seem to be truncated
         "--http2",
         engine,
         payload='{"aps":{"alert":"Hi {{name}}","badge":"{{badge}}"}}',
