@@ -194,9 +194,8 @@ class ApnsRequestBuilder:
                 exchange.data = b""
                 exchange.error = None
                 exchanges.append(exchange)
-            except (
-                Exception
-            ) as error:  # raised by values of one push, which must not end the run of a million
+            # A value of one push may raise anything, and must not end the run of a million.
+            except Exception as error:
                 if isinstance(error, WrongEnvironment) and len(exchanges) + len(rejected) > before:
                     return push
                 rejected.append(rejection(push, error, _FIELDS))

@@ -371,9 +371,8 @@ class LegacyRequestBuilder:
                 check_legacy_target(push)
                 body = _dumps(push.to_dict(), to_json, OPTION)
                 check_legacy(orjson.loads(body))
-                if b"null" in body and (
-                    problem := json_problem(push.to_dict(), "message")
-                ):  # orjson makes it of NaN
+                # orjson makes null of NaN.
+                if b"null" in body and (problem := json_problem(push.to_dict(), "message")):
                     raise FieldError(problem)
                 exchanges.append(request(self._template, b"", body, NO_FIELDS, sink, push, deadline))
             except _WRONG as error:
