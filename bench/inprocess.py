@@ -29,8 +29,8 @@ _BODIES: Final = {
     3: b'{"access_token":"ya29.inprocess","expires_in":3599,"token_type":"Bearer"}',
 }
 """By port: what stands in an answer."""
-_APNS_ID: Final = b"\x00\x07apns-id\x24eabeae54-14a8-11e5-b60b-1697f925ec7b"
-"""A literal field, as a header block has it; the same in every answer."""
+_FIRST: Final = b"\x20\x88\x00\x07apns-id\x24eabeae54-14a8-11e5-b60b-1697f925ec7b"
+"""The header block of the first answer: that the header table is empty, 200, and an id, for which a client looks once."""
 
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _LARGEST: Final = (1 << 31) - 1
@@ -65,8 +65,7 @@ class AnsweringTransport(asyncio.Transport):
         body = _BODIES[port]
         # An answer: length and all else of HEADERS but its stream, its block, and the same of DATA.
         flags = _END_HEADERS if body else _END_HEADERS | _END_STREAM
-        self._block = b"\x88" if body else b"\x88" + _APNS_ID  # \x88 is 200
-        self._first, self._head = (_start(len(self._block) + more, _HEADERS, flags) for more in (1, 0))
+        self._first, self._head = (_start(length, _HEADERS, flags) for length in (len(_FIRST), 1))
         self._answered = False
         self._data = _start(len(body), _DATA, _END_STREAM) if body else b""
         self._body = body
@@ -98,9 +97,8 @@ class AnsweringTransport(asyncio.Transport):
             self._loop.call_soon(self.deliver)
 
     def _answer(self, stream: bytes) -> bytes:
-        # The first answer says before the block that the header table is empty.
-        head = self._head + stream if self._answered else self._first + stream + b"\x20"
-        head += self._block
+        # \x88 is 200.
+        head = self._head + stream + b"\x88" if self._answered else self._first + stream + _FIRST
         self._answered = True
         return head + self._data + stream + self._body if self._data else head
 
