@@ -9,14 +9,11 @@ import hpack
 
 from .headers import Field
 
-_DIGITS: Final = {**{d: (d, 5) for d in range(3)}, **{d: (0x19 + d - 3, 6) for d in range(3, 10)}}
-# ^ the Huffman codes of "0" to "9" and their lengths in bits (RFC 7541, appendix B)
-
 
 def _huffman_digits(number: int) -> bytes:
     code = bits = 0
     for digit in map(int, str(number)):
-        code_of_digit, length = _DIGITS[digit]
+        code_of_digit, length = (digit, 5) if digit < 3 else (0x16 + digit, 6)  # RFC 7541, appendix B
         code, bits = code << length | code_of_digit, bits + length
     padding = -bits % 8
     return (code << padding | (1 << padding) - 1).to_bytes((bits + padding) // 8, "big")
@@ -37,18 +34,19 @@ for _index, _status in enumerate((200, 204, 206, 304, 400, 404, 500), start=8):
 
 _STATUS_BY_STRING: Final[dict[bytes, int]] = {}
 for _status in range(100, 600):
-    for _text, _flag in ((str(_status).encode(), 0x00), (_huffman_digits(_status), 0x80)):
-        _STATUS_BY_STRING[bytes((_flag | len(_text),)) + _text] = _status
+    _coded = _huffman_digits(_status)
+    _STATUS_BY_STRING[b"\x03%d" % _status] = _status
+    _STATUS_BY_STRING[bytes((0x80 | len(_coded),)) + _coded] = _status
 
 
 def read_status(block: bytes) -> int:
     """The `:status` at the start of a header block without references to the dynamic table; 0 when it cannot be read.
 
     It is the first field by RFC 9113, section 8.3: an indexed static entry, or a literal with one of the static names
-    8 to 14 in any of the three literal forms, raw or Huffman coded. Table-size updates before it are skipped.
+    8 to 14 in any of the three literal forms, raw or Huffman coded. Table-size updates to 0 before it are skipped.
     """
     position = 0
-    while position < len(block) and block[position] & 0xE0 == 0x20:
+    while position < len(block) and block[position] == 0x20:
         position += 1
     if position >= len(block):
         return 0

@@ -57,6 +57,19 @@ def test_literal_statuses_are_marked_in_all_three_forms() -> None:
         assert read_status(bytes((first, 3)) + b"410") == 410
 
 
+@pytest.mark.parametrize(
+    "block", [b"\x3f\x88\x01\x8c", b"\x3f\x8c\x01\x88", b"\x20\x3f\x88\x01\x8c", b"\x21\x88"], ids=bytes.hex
+)
+def test_a_size_update_above_0_is_not_read_over(block: bytes) -> None:
+    """We announce a table of 0, so it is illegal; a long one even holds bytes that look like a status."""
+    assert read_status(block) == 0
+    reader = HeaderBlockReader()
+    for number, received in enumerate((b"\x20\x88", block)):
+        reader.begin(2 * number + 1, received, end_stream=True)
+        status, _ = reader.read()
+    assert [(b":status", b"%d" % status)] == hpack.Decoder().decode(block, raw=True)
+
+
 @given(st.binary(max_size=12))
 def test_read_status_reads_what_hpack_reads(block: bytes) -> None:
     """It never raises, and never reads another status than a real decoder; it may give up (0)."""
