@@ -14,6 +14,7 @@ A mutant that takes much longer than the tests do has hung, which is to be notic
 from __future__ import annotations
 
 import faulthandler
+import functools
 import gc
 import importlib
 import importlib.abc
@@ -176,6 +177,7 @@ class _Session:
         self._outcomes = outcomes
         self._failed = False
         self._functions: list[types.FunctionType] = []
+        self._caches: list[functools._lru_cache_wrapper[object]] = []
         self._tracer = _Tracer(self._files)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -186,11 +188,18 @@ class _Session:
         if session.testsfailed:
             raise session.Interrupted("errors while tests were collected")
         gc.unfreeze()
+        objects = gc.get_objects()
         self._functions = [
             item
-            for item in gc.get_objects()
+            for item in objects
             if type(item) is types.FunctionType and item.__code__.co_filename in self._files
         ]
+        self._caches = [
+            item
+            for item in objects
+            if isinstance(item, functools._lru_cache_wrapper) and item.__wrapped__ in self._functions
+        ]
+        del objects
         gc.freeze()
         part = self._outcomes.with_suffix(".survey")
         if os.waitstatus_to_exitcode(os.waitpid(_fork(lambda: self._look(session.items, part)), 0)[1]):
@@ -231,6 +240,12 @@ class _Session:
         for function in self._functions:
             if function.__code__.co_filename == file:
                 function.__code__ = codes[_name(function.__code__)]
+        self._empty_caches()
+
+    def _empty_caches(self) -> None:
+        """Nothing of `lru_cache` is known any more: a cached call runs no line of its function."""
+        for cache in self._caches:
+            cache.cache_clear()
 
     def _run(self, items: Sequence[pytest.Item], seconds: dict[str, float]) -> int:
         for item, following in zip_longest(items, items[1:]):
@@ -250,6 +265,7 @@ class _Session:
         seconds = {}
         for item, following in zip_longest(items, items[1:]):
             self._tracer.begin(item.nodeid)
+            self._empty_caches()
             begun = time.process_time()
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             seconds[item.nodeid] = time.process_time() - begun

@@ -48,7 +48,14 @@ MODULES: Final = {
         (f"pushcore/http2/{name}.py" for name in TRANSPORT),
         tuple(
             f"tests/unit/http2/test_{name}.py"
-            for name in (*TRANSPORT, "dial_race", "pool_end", "pool_silence", "proxy_connect")
+            for name in (
+                *TRANSPORT,
+                "dial_race",
+                "pool_end",
+                "pool_silence",
+                "proxy_connect",
+                "shared_contexts",
+            )
         ),
     ),
     **dict.fromkeys(
@@ -132,7 +139,8 @@ def mutants(module: str) -> Iterator[Mutant]:
     """Every place where `module` can be changed.
 
     Left out is what cannot be noticed by design: annotations are never evaluated, nor is what is under `TYPE_CHECKING`;
-    `slots` make an object smaller and do nothing else (`bench` counts what is allocated).
+    `slots` make an object smaller and do nothing else (`bench` counts what is allocated), and the `maxsize` of a cache is
+    a choice of memory.
     """
     tree = ast.parse((ROOT / module).read_text())
     unused: set[ast.AST] = set()
@@ -141,7 +149,7 @@ def mutants(module: str) -> Iterator[Mutant]:
             if isinstance(annotation := getattr(node, field, None), ast.AST):
                 unused.update(ast.walk(annotation))
         match node:
-            case ast.If(test=ast.Name("TYPE_CHECKING")) | ast.keyword("slots"):
+            case ast.If(test=ast.Name("TYPE_CHECKING")) | ast.keyword("slots" | "maxsize"):
                 unused.update(ast.walk(node))
     for index, node in enumerate(ast.walk(tree)):
         if node not in unused and change_node(copy.copy(node)):
@@ -261,10 +269,12 @@ class Outcomes:
         self._file = file
         self._digests = {module: _digest((ROOT / module).read_text()) for module in modules}
         modules_by_digest = {digest: module for module, digest in self._digests.items()}
+        places = {mutant for module in self._digests for mutant in mutants(module)}
         for line in file.read_text().splitlines() if file and file.exists() else ():
             digest, place, noticed = line.split()
-            if digest in modules_by_digest:
-                self.noticed[Mutant(modules_by_digest[digest], int(place))] = noticed == "noticed"
+            mutant = Mutant(modules_by_digest.get(digest, ""), int(place))
+            if mutant in places:
+                self.noticed[mutant] = noticed == "noticed"
 
     def is_settled(self, mutant: Mutant) -> bool:
         """Whether it need not be tried again: a survivor without explanation may have a test by now."""

@@ -136,6 +136,7 @@ def test_annotations_are_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         "def f():\n    return\n",
         "if TYPE_CHECKING:\n    a = 1\n",
         "@dataclass(slots=True)\nclass A: ...\n",
+        "@lru_cache(maxsize=1)\ndef f(): ...\n",
     ],
 )
 def test_a_change_without_effect_is_left(
@@ -178,6 +179,8 @@ def test_outcomes_hold_while_the_code_is_the_same(
 
 
 MODULE = """
+from functools import lru_cache
+
 LIMIT = 10
 SPARE = 5
 
@@ -192,6 +195,10 @@ def unused():
 def loop(count):
     while count:
         count -= 1
+
+@lru_cache(maxsize=8)
+def doubled(count):
+    return 2 * count
 """
 TESTS = """
 import module
@@ -202,6 +209,10 @@ def test_full():
 
 def test_loop():
     module.loop(1)
+    module.doubled(3)
+
+def test_doubled():
+    assert module.doubled(3) == 6
 """
 
 
@@ -231,7 +242,7 @@ for mutant, noticed in trials.run(["test_module.py"], chosen).items():
         timeout=100,
     )
     lines = done.stdout.splitlines()
-    assert len(lines) == len(set(lines)) == 11, done.stdout + done.stderr
+    assert len(lines) == len(set(lines)) == 14, done.stdout + done.stderr
     assert {line for line in lines if line.startswith("survives")} == {
         "survives module.py::: `SPARE = 6` for `SPARE = 5`",
         "survives module.py::full: `count <= 0` for `count < 0`",
