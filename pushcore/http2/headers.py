@@ -38,15 +38,13 @@ MAX_LAYOUTS: Final = 64
 _STATIC: Final[dict[Field, int]] = {
     (b":method", b"GET"): 2,
     (b":method", b"POST"): 3,
-    (b":path", b"/"): 4,
     (b":scheme", b"http"): 6,
     (b":scheme", b"https"): 7,
 }
-_STATIC_NAMES: Final[dict[bytes, int]] = {
+_STATIC_NAMES: Final[dict[bytes, int]] = {  # any of the entries with that name
     b":authority": 1,
-    b":method": 2,
-    b":path": 4,
-    b":scheme": 6,
+    b":method": 3,
+    b":scheme": 7,
     b"accept": 19,
     b"authorization": 23,
     b"content-length": 28,
@@ -361,7 +359,6 @@ class HeaderEncoder:
             name, value = field = self._table.pop()
             del self._first[field]
             self._table_size -= len(name) + len(value) + FIELD_OVERHEAD
-            self._outdate()
 
     def _forget(self) -> None:
         self._live.clear()

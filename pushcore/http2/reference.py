@@ -39,7 +39,6 @@ class ReferenceConnection(Streams):
         self._h2 = h2.connection.H2Connection(_CONFIG)
         codes = h2.settings.SettingCodes
         self._h2.local_settings = h2.settings.Settings(
-            client=True,
             initial_values={
                 codes.HEADER_TABLE_SIZE: DEFAULT_TABLE_SIZE,
                 codes.ENABLE_PUSH: 0,
@@ -223,15 +222,15 @@ class ReferenceConnection(Streams):
             case h2.events.TrailersReceived(headers=headers) if stream_id in self.streams:
                 self._on_trailers(stream_id, plain_fields(headers or []))
             case h2.events.DataReceived():
-                self._on_data(event)
+                self._on_data(stream_id, event)
             case h2.events.StreamEnded() if stream_id in self.streams:
                 self._complete(stream_id)
             case h2.events.StreamReset() if stream_id in self.streams:
                 self._uploads.pop(stream_id, None)
+                code = int(event.error_code)
                 if event.remote_reset:
-                    self._on_reset(stream_id, int(event.error_code or 0))
+                    self._on_reset(stream_id, code)
                 else:
-                    code = int(event.error_code or 0)
                     self._finish(stream_id, ProtocolError(code, "the server violated the rules of a stream"))
 
     def _on_settings(self) -> None:
@@ -263,17 +262,16 @@ class ReferenceConnection(Streams):
         self._send_reset(stream_id, frames.PROTOCOL_ERROR)
         self._finish(stream_id, ProtocolError(frames.PROTOCOL_ERROR, message))
 
-    def _on_data(self, event: h2.events.DataReceived) -> None:
-        stream_id = event.stream_id or 0
+    def _on_data(self, stream_id: int, event: h2.events.DataReceived) -> None:
         # Acknowledged on the connection only: the window of a stream limits the size of the body that we accept.
-        self._consumed += event.flow_controlled_length or 0
+        self._consumed += event.flow_controlled_length
         if self._consumed * 2 >= self.limits.receive_window:
             self._h2.increment_flow_control_window(self._consumed)
             self._consumed = 0
         exchange = self.streams.get(stream_id)
         if exchange is None or exchange is GHOST:
             return
-        exchange.data += event.data or b""
+        exchange.data += event.data
         if len(exchange.data) >= self.limits.max_body and event.stream_ended is None:
             error = ResponseTooLarge(f"the response's body is larger than {self.limits.max_body} bytes")
             self._send_reset(stream_id, frames.CANCEL)

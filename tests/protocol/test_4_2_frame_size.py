@@ -36,6 +36,13 @@ def test_a_larger_frame_is_an_error_of_the_connection(dial: Dial, kind: int) -> 
     assert client.finished == [exchange]
 
 
+def test_settings_that_are_too_large_are_still_settings(dial: Dial) -> None:
+    """The server speaks HTTP/2, so its first frame is not said to be of another protocol."""
+    client = dial(started=False)
+    client.feed(h.frame(h.SETTINGS, payload=bytes(16_386)))
+    client.check_broken(h.FRAME_SIZE_ERROR)
+
+
 def test_a_too_large_frame_is_refused_by_its_header_alone(dial: Dial) -> None:
     """Nothing of the payload has to arrive, or to be kept."""
     client = dial()

@@ -57,11 +57,15 @@ def test_frames_of_the_connection_belong_on_stream_0(dial: Dial, kind: int) -> N
 def test_used_up(dial: Dial, wire: UncheckedServer) -> None:
     """A client that is unable to establish a new stream identifier can establish a new connection."""
     client = dial()
-    client.connection.next_id = client.connection.written_id = 0x7FFF_FFFF - 100_000
-    exchange = client.request()
-    client.sent()
-    assert client.state is ConnectionState.DRAINING
+    client.connection.next_id = client.connection.written_id = 0x7FFF_FFFF - 100_000 - 2
+    states = []
+    for _ in range(2):
+        client.request()
+        client.sent()
+        states.append(client.state)
+    assert states == [ConnectionState.OPEN, ConnectionState.DRAINING]
     assert client.offer() is None
-    client.feed(wire.answer(exchange.stream_id))
-    assert (exchange.status, exchange.error) == (200, None)
+    for exchange in client.opened:
+        client.feed(wire.answer(exchange.stream_id))
+        assert (exchange.status, exchange.error) == (200, None)
     assert client.connection.idle

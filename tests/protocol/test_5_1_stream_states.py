@@ -12,16 +12,21 @@ from tests.support.http2 import Dial, UncheckedServer
 PRIORITY = bytes(4) + b"\x10"
 
 
-@pytest.mark.parametrize("stream_id", [1, 3, 5, 101])
+@pytest.mark.parametrize("ahead", [0, 2, 4, 100])
+@pytest.mark.parametrize("opened", [0, 1])
 @pytest.mark.parametrize(
     "kind", [h.DATA, h.HEADERS, h.RST_STREAM, h.WINDOW_UPDATE], ids=["data", "headers", "reset", "window"]
 )
-def test_idle(dial: Dial, kind: int, stream_id: int) -> None:
+def test_idle(dial: Dial, kind: int, opened: int, ahead: int) -> None:
     """Receiving any frame other than HEADERS or PRIORITY on an idle stream MUST be PROTOCOL_ERROR.
 
     And a server can open no stream with HEADERS (section 5.1.1), so that is PROTOCOL_ERROR as well.
     """
     client = dial()
+    for _ in range(opened):
+        client.request()
+    client.sent()
+    stream_id = client.connection.next_id + ahead
     payload = {h.DATA: b"x", h.HEADERS: b"\x20\x88"}.get(kind, b"\0\0\0\1")
     client.feed(h.frame(kind, 0x4 if kind == h.HEADERS else 0, stream_id, payload))
     client.check_broken(h.PROTOCOL_ERROR)

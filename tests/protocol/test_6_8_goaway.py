@@ -34,6 +34,18 @@ def test_streams_above_the_last_are_refused(dial: Dial, wire: UncheckedServer, l
     assert client.connection.idle
 
 
+@pytest.mark.parametrize("last", [1, 3, 0x7FFF_FFFF])
+def test_frames_of_streams_up_to_the_last_are_not_ignored(
+    dial: Dial, wire: UncheckedServer, last: int
+) -> None:
+    """The server has processed them, so what it sends after their end is an error, as without GOAWAY."""
+    client = dial()
+    client.request()
+    client.request()
+    client.feed(wire.answer(1), h.goaway(last), wire.answer(1))
+    client.check_broken(h.STREAM_CLOSED)
+
+
 @pytest.mark.parametrize("body", [b"", b"x"])
 def test_frames_of_refused_streams_are_ignored(dial: Dial, wire: UncheckedServer, body: bytes) -> None:
     """The server contradicts itself, but the responses to the requests that it has taken may follow."""

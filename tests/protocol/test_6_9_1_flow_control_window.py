@@ -61,6 +61,33 @@ def test_a_body_larger_than_the_connections_window(dial: Dial, wire: UncheckedSe
     assert exchange.error is None
 
 
+@pytest.mark.parametrize("excess", [0, 1])
+def test_a_body_may_use_all_of_the_window_beside_another_request(dial: Dial, excess: int) -> None:
+    client = dial((h.INITIAL_WINDOW, 1 << 20))
+    client.request(b"x" * 100)
+    body = b"y" * (65_435 + excess)
+    assert (client.offer(body) is None) is bool(excess)
+    assert sent_bytes(client) == 100 + (0 if excess else len(body))
+
+
+def test_what_was_received_is_acknowledged_at_half_of_the_window(dial: Dial, wire: UncheckedServer) -> None:
+    """Each time with as many bytes as have come since, and not for single frames."""
+    client = dial(started=False, limits=Limits(receive_window=131_068))
+    client.feed(h.settings())
+    exchange = client.request()
+    client.sent()
+    client.feed(wire.headers(exchange.stream_id, (":status", "200"), flags=h.END_HEADERS))
+    client.feed(h.data(exchange.stream_id, b"", 0))
+    for end in (0, h.END_STREAM):
+        for size in (16_384, 16_384, 16_384, 16_381):
+            client.feed(h.data(exchange.stream_id, b"x" * size, 0))
+            assert client.sent() == []
+        client.feed(h.data(exchange.stream_id, b"x", end))
+        updates = [(one.stream_id, one.window_increment) for one in h.only(client.sent(), "WINDOW_UPDATE")]
+        assert updates == [(0, 65_534)]
+        assert client.sent() == []
+
+
 @pytest.mark.parametrize("stream_id", [0, 1])
 def test_a_window_above_the_maximum(dial: Dial, stream_id: int) -> None:
     """A window above 2^31-1 MUST end the stream or the connection with FLOW_CONTROL_ERROR."""

@@ -146,6 +146,15 @@ def test_a_header_without_a_readable_status(
         client.check_alive()
 
 
+def test_the_stream_of_an_unreadable_status_is_reset(dial: Dial, wire: UncheckedServer) -> None:
+    """Otherwise the server would go on with a response that nobody reads, and keep the slot."""
+    client = dial()
+    exchange = client.request()
+    client.sent()
+    client.feed(wire.headers(1, ("server", "x"), flags=h.END_HEADERS))
+    client.check_stream_error(exchange, h.PROTOCOL_ERROR)
+
+
 def test_an_early_answer_stops_our_body(dial: Dial, wire: UncheckedServer) -> None:
     """A client MUST NOT discard an answer because of a reset that follows; we may stop sending with NO_ERROR."""
     client = dial((h.INITIAL_WINDOW, 10))

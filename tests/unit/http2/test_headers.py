@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pushcore.http2 import headers
 from pushcore.http2.headers import (
     LARGEST_BLOCK,
     LONGEST_PATH,
     MAX_LAYOUTS,
-    MAX_OWN_PACKERS,
     OWN_FIELDS,
     EncodedTemplate,
     Field,
@@ -261,6 +261,39 @@ def test_a_block_uses_the_static_table_and_then_the_dynamic_one() -> None:
     assert encoder.blocks == {template: block}
 
 
+FIELDS: list[Field] = [
+    (b":method", b"GET"),
+    (b":method", b"POST"),
+    (b":method", b"DELETE"),
+    (b":scheme", b"http"),
+    (b":scheme", b"https"),
+    (b":scheme", b"other"),
+    *((name, b"v") for name in (b":authority", b"accept", b"authorization", b"content-length")),
+    *((name, b"v") for name in (b"content-type", b"user-agent", b"apns-topic")),
+]
+
+
+@pytest.mark.parametrize("limit", [0, 4096])
+@pytest.mark.parametrize("field", FIELDS, ids=repr)
+def test_a_field_is_read_as_it_was_meant(field: Field, limit: int) -> None:
+    """With and without a dynamic table, in a template and alone; its name costs no bytes if the static table has it."""
+    peer = Peer()
+    peer.resize(limit)
+    for template in (HeaderTemplate([field]), HeaderTemplate([])):
+        for _ in range(3):
+            peer.send(template, b"/x", () if template.fields or field[0].startswith(b":") else (field,))
+    size = peer.send(HeaderTemplate([field]), b"/x") - len(path_literal(b"/x"))
+    assert size <= 3 + len(field[1]) + (len(field[0]) if field[0] == b"apns-topic" else 0)
+
+
+def test_an_index_above_126_takes_two_bytes() -> None:
+    peer = Peer()
+    template = HeaderTemplate([(b"x%02d" % number, b"") for number in range(100)])
+    peer.send(template, b"/x")
+    for _ in range(2):
+        assert peer.send(template, b"/x") == 65 + 2 * 35 + len(path_literal(b"/x"))
+
+
 @pytest.mark.parametrize(("length", "kept"), [(LARGEST_BLOCK, True), (LARGEST_BLOCK + 1, False)])
 def test_the_largest_block_is_kept_ready(length: int, kept: bool) -> None:
     encoder = HeaderEncoder()
@@ -278,11 +311,17 @@ def test_layouts_of_many_lengths_do_not_pile_up() -> None:
     layouts = [block.layout(b"/3/", length) for length in range(MAX_LAYOUTS)]
     assert [block.layout(b"/3/", length) for length in range(MAX_LAYOUTS)] == layouts
     assert len(block.layouts) == MAX_LAYOUTS == 64
-    for size in range(MAX_OWN_PACKERS + 1):
-        layouts[1].add_own_packer(b"", b"apns-id", 36, size)
-    assert len(layouts[1].own_packers) <= MAX_OWN_PACKERS
     block.layout(b"/3/", MAX_LAYOUTS)
     assert list(block.layouts) == [MAX_LAYOUTS]
+
+
+def test_packers_of_many_sizes_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(headers, "MAX_OWN_PACKERS", 3)
+    layout = EncodedTemplate(b"p", b"s", 0).layout(b"/3/", 1)
+    for size in range(4):
+        assert [key[2] for key in layout.own_packers] == list(range(size))
+        layout.add_own_packer(b"", b"apns-id", 36, size)
+    assert [key[2] for key in layout.own_packers] == [3]
 
 
 @pytest.mark.parametrize("length", [0, 1, 126, 127, 128, 300])

@@ -15,9 +15,9 @@ from pushcore.errors import ConnectionLost, HeaderListTooLarge
 from pushcore.http2.connection import Connection
 from pushcore.http2.exchange import Exchange, request
 from pushcore.http2.flow_control import QUICK
-from pushcore.http2.headers import Field, HeaderTemplate, list_size
+from pushcore.http2.headers import Field, FrameLayout, HeaderTemplate, list_size
 from pushcore.http2.outgoing import MAX_CANCELLED
-from pushcore.http2.streams import ConnectionState, Limits
+from pushcore.http2.streams import Limits
 from tests.support import http2 as h
 from tests.support.http2 import TEMPLATE, ClientHarness, HonestServer, UncheckedServer, converse
 
@@ -412,24 +412,12 @@ def test_a_header_list_of_the_peers_limit_is_sent(excess: int) -> None:
     assert isinstance(exchange.error, HeaderListTooLarge) is bool(excess)
 
 
-def test_stream_ids_are_used_up_some_early() -> None:
-    client = opened()
-    client.connection.next_id = 0x7FFF_FFFF - 100_000 - 2
-    states = []
-    for _ in range(2):
-        client.request()
-        client.sent()
-        states.append(client.state)
-    assert states == [ConnectionState.OPEN, ConnectionState.DRAINING]
-
-
 def test_an_expired_request_whose_block_is_as_long_as_its_body_leaves_its_headers() -> None:
-    client = opened()
-    own_fields = ((b"apns-id", b"1"),)
-    for _ in range(2):
-        exchange = client.request(own_fields=own_fields)
-        (headers,) = h.only(client.sent(), "HEADERS")
-    exchange = client.request(b"x" * headers.body_len, own_fields, deadline=1.0)
+    """The block that inserts the template's fields leaves in a piece of its own; the peer must get it."""
+    measured, client = opened(warm=False), opened(warm=False)
+    measured.request()
+    (headers,) = h.only(measured.sent(), "HEADERS")
+    exchange = client.request(b"x" * headers.body_len, deadline=1.0)
     window = client.connection.window
     client.tick(1.0)
     assert exchange.error is not None
@@ -437,6 +425,50 @@ def test_an_expired_request_whose_block_is_as_long_as_its_body_leaves_its_header
     sent = client.sent()
     assert [type(one).__name__ for one in sent] == ["HeadersFrame", "RstStreamFrame"]
     assert client.connection.window == window + headers.body_len
+
+
+@pytest.mark.parametrize("size", [0, 16_385], ids=["headers alone", "two frames of data"])
+@pytest.mark.parametrize("warm", [False, True])
+def test_an_expired_request_that_cannot_be_taken_back_leaves_whole(size: int, warm: bool) -> None:
+    """As its end reaches the server, nobody may be told that it has not been processed."""
+    client = opened((h.INITIAL_WINDOW, 1 << 20), warm=warm)
+    exchange = client.request(b"x" * size, deadline=1.0)
+    window = client.connection.window
+    client.tick(1.0)
+    assert exchange.error is not None
+    assert not exchange.error.unprocessed
+    assert client.connection.window == window
+    *sent, reset = client.sent()
+    assert "END_STREAM" in sent[-1].flags
+    assert sum(len(one.data) for one in h.only(sent, "DATA")) == size
+    assert (reset.stream_id, reset.error_code) == (exchange.stream_id, h.CANCEL)
+
+
+def test_a_field_of_ones_own_is_packed_like_the_last_of_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first inserts the name, the second brings the new block, the third is the first of its sizes. No other is joined."""
+    joined = []
+    original = Connection._with_own_fields
+
+    def counting(self: Connection, exchange: Exchange, layout: FrameLayout) -> bytes:
+        joined.append(exchange.stream_id)
+        return original(self, exchange, layout)
+
+    monkeypatch.setattr(Connection, "_with_own_fields", counting)
+    client, server = ClientHarness(), HonestServer()
+    converse(client, server)
+    for _ in range(3):
+        client.request()
+    batch = [exchange_of(own_fields=((b"apns-id", b"%036d" % number),)) for number in range(8)]
+    assert take(client, *batch[:5]) == []
+    assert take(client, *batch[5:]) == []
+    two = exchange_of(own_fields=((b"apns-id", b"%036d" % 8), (b"apns-expiration", b"1")))
+    assert take(client, two) == []
+    assert joined == [batch[0].stream_id, batch[2].stream_id, two.stream_id]
+    converse(client, server)
+    for exchange in [*batch, two]:
+        assert server.requests[exchange.stream_id].fields[-len(exchange.own_fields) :] == [
+            *exchange.own_fields
+        ]
 
 
 def test_unwritten_frames_are_discarded_but_for_the_preface() -> None:

@@ -24,14 +24,15 @@ ID = b"\x00\x07apns-id\x24" + b"0" * 36
 BLOCKS = [b"\x88" + ID, b"\x8c" + ID, b"\x88" + ID[:-1], b"\x48\x03410", b"\x08\x03100", b"\x08\x03abc"]
 
 
-def opened(limits: Limits | None = None) -> ClientHarness:
-    """A connection with many open streams, whose first answer has been read."""
+def opened(limits: Limits | None = None, first: int = 1) -> ClientHarness:
+    """A connection with many open streams from `first` on, whose first answer has been read."""
     client = ClientHarness(limits=limits)
     client.feed(h.settings((h.MAX_STREAMS, 5000)), h.window_update(0, 1 << 24))
+    client.connection.next_id = client.connection.written_id = first
     for _ in range(OPEN):
         client.request()
     client.sent()
-    client.feed(h.frame(h.HEADERS, 0x5, 1, b"\x20\x88"))
+    client.feed(h.frame(h.HEADERS, 0x5, first, b"\x20\x88"))
     client.connection._reset_budget = 0.0
     for exchange in client.opened:
         if exchange.stream_id in GHOSTS:
@@ -133,6 +134,23 @@ def test_a_run_is_read_together(sizes: list[int]) -> None:
     frames = [h.frame(h.HEADERS, 0x5, 2 * number + 3, BLOCKS[0]) for number in range(20)]
     opened().feed(b"".join(frames))
     assert sizes == [(20 - 1 - WORTH) * HEADERS_SIZE]
+
+
+@pytest.mark.parametrize("first", [(1 << 16) - 101, (1 << 24) - 101, (1 << 24) + 1])
+@pytest.mark.parametrize("bodies", [False, True])
+def test_a_connection_of_many_requests_still_has_runs(sizes: list[int], first: int, bodies: bool) -> None:
+    """Its stream ids take more bytes, and change in several of them within one run."""
+    client = opened(first=first)
+    frames = [
+        piece
+        for number in range(1, 101)
+        for piece in frames_of(first + 2 * number, BLOCKS[0], b"{}" if bodies else None, 0x4)
+    ]
+    client.feed(b"".join(frames))
+    assert sizes == [(100 - 1 - WORTH) * (HEADERS_SIZE + bodies * DATA_SIZE)]
+    assert [exchange.stream_id for exchange in client.finished] == [
+        first + 2 * number for number in range(101)
+    ]
 
 
 def test_bodies_right_behind_their_headers_are_read_together(sizes: list[int]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError
+
 import pytest
 
 from pushcore.errors import ConnectionLost, GoAway, ProtocolError, ResponseTimeout
@@ -430,6 +432,11 @@ def test_the_defaults_of_the_limits() -> None:
     )
 
 
+def test_the_limits_of_a_pool_cannot_be_changed_behind_its_back() -> None:
+    with pytest.raises(FrozenInstanceError):
+        Limits().timeout = 1.0  # type: ignore[misc]
+
+
 def test_goaway_says_how_many_requests_the_peer_has_taken(dial: Dial) -> None:
     client = dial()
     for _ in range(4):
@@ -480,6 +487,73 @@ def test_goaway_counts_the_requests_that_were_answered_all_the_same(dial: Dial) 
         client.request()
     client.feed(wire.answer(1), wire.answer(3), wire.answer(5), h.goaway(1))
     assert (client.connection.carried, len(client.refused)) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("last", "carried"), [(0, 0), (1, 1), (2, 1), (3, 2), (5, 3), (6, 3), (7, None), (8, None), (9, None)]
+)
+def test_goaway_without_open_requests_counts_those_up_to_its_last_stream(
+    dial: Dial, last: int, carried: int | None
+) -> None:
+    """None if it refuses no stream that was opened: then it does not say how many the peer processes."""
+    client, wire = dial(), h.UncheckedServer()
+    for _ in range(3):
+        client.feed(wire.answer(client.request().stream_id))
+    client.feed(h.goaway(last))
+    assert client.connection.carried == carried
+
+
+@pytest.mark.parametrize(
+    ("end", "served"), [("lost", 3), ("goaway", 3), ("unwritten", 3), ("unanswered", None), ("drained", None)]
+)
+def test_a_peer_that_ends_an_idle_connection_has_served_all_its_requests(
+    dial: Dial, end: str, served: int | None
+) -> None:
+    """A connection of so many requests may be the server's rule, unless it owes a response or we end it."""
+    client, wire = dial(), h.UncheckedServer()
+    for _ in range(3):
+        client.request()
+    client.sent()
+    client.feed(wire.answer(1), wire.answer(3), *([] if end == "unanswered" else [wire.answer(5)]))
+    match end:
+        case "goaway":
+            client.feed(h.goaway(5))
+        case "unwritten":
+            client.request()
+        case "drained":
+            client.connection.drain()
+    assert client.connection.served is None
+    client.connection.lost(ConnectionLost("gone"))
+    client.collect()
+    assert client.connection.served == served
+
+
+def test_refusals_before_any_response_are_a_round(dial: Dial) -> None:
+    client = dial()
+    assert client.connection.refusal_rounds == 0
+    client.request()
+    client.feed(h.rst_stream(1, h.REFUSED_STREAM))
+    client.connection.count_refusals(client.refused)
+    assert client.connection.refusal_rounds == 1
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_after_a_probe_without_reply_the_open_request_has_its_time(dial: Dial, answered: bool) -> None:
+    """The connection takes no more requests, but ends neither at once nor with its last request."""
+    client, wire = dial(limits=Limits(timeout=10.0, idle_ping=None)), h.UncheckedServer()
+    client.connection.probe(0.0)
+    exchange = client.request(deadline=3.0)
+    client.sent()
+    client.tick(1.0)
+    assert (client.state, client.connection.probing) == (ConnectionState.DRAINING, False)
+    assert "after a long silence" in str(client.connection.error)
+    client.tick(2.9)
+    if answered:
+        client.feed(wire.answer(1))
+    client.tick(3.0)
+    assert client.finished == [exchange]
+    assert isinstance(exchange.error, ResponseTimeout) is not answered
+    assert client.state is ConnectionState.DRAINING
 
 
 @pytest.mark.parametrize(("length", "kept"), [(99, 99), (100, 100), (101, 100)])
