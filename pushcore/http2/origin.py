@@ -55,11 +55,8 @@ def read_origin(url: str, name: str = "url") -> Origin:
 
 
 def is_host(name: str) -> bool:
-    """Whether a host of a URL can be resolved: an address, or a name of labels of 1 to 63 characters (RFC 1035, section 2.3.4)."""
-    if ":" in name:
-        return True
-    labels = name.removesuffix(".").split(".")
-    return name.isascii() and " " not in name and all(1 <= len(label) <= 63 for label in labels)
+    """Whether the host of a URL is an address or a plain name; `split_address` has checked the lengths of its labels."""
+    return ":" in name or (name.isascii() and " " not in name)
 
 
 def split_uri(uri: str) -> tuple[Origin, bytes]:

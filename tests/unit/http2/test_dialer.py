@@ -10,7 +10,14 @@ from typing import Any
 
 import pytest
 
-from pushcore.errors import ConfigurationError, ConnectError, GoAway, ProxyError, TransportError
+from pushcore.errors import (
+    ConfigurationError,
+    ConnectError,
+    ConnectionLost,
+    GoAway,
+    ProxyError,
+    TransportError,
+)
 from pushcore.http2.connection import Connection
 from pushcore.http2.dialer import (
     FIRST_PAUSE,
@@ -208,6 +215,12 @@ async def test_pauses_double_up_to_a_minute_and_begin_again_after_use(
     dialer.back_off(ConnectError("again"))
     await dialer.pause()
     assert slept[-1] <= FIRST_PAUSE
+    for _ in range(4):
+        dialer.renew(ssl.create_default_context())
+        dialer.back_off(ConnectError("with the new certificate"))
+        await dialer.pause()
+        assert slept[-1] <= FIRST_PAUSE
+    assert dialer._failures == 1
 
 
 async def test_one_connection_that_a_server_in_order_sends_away_is_soon_replaced_and_the_next_is_not(
@@ -264,6 +277,17 @@ class PeerTransport(asyncio.Transport):
 
     def abort(self) -> None:
         self.aborted = True
+
+
+async def test_a_connection_that_has_ended_since_the_race_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ended() -> Link:
+        link = new_link()
+        link.connection.lost(ConnectionLost("reset by the server"))
+        return link
+
+    dials = Dials(monkeypatch, None, new_link=ended)
+    with pytest.raises(ConnectionLost, match=r"^reset by the server$"):
+        await dials.dialer.dial()
 
 
 GREETING = h.settings((h.MAX_STREAMS, 10))

@@ -18,6 +18,7 @@ from pushcore.http2.origin import Origin, read_origin, split_uri
         ("https://fcm.googleapis.com:443/", Origin("fcm.googleapis.com"), "fcm.googleapis.com"),
         ("https://[::1]:9", Origin("::1", 9), "[::1]:9"),
         ("https://[::1]", Origin("::1"), "[::1]"),
+        (f"https://{'h' * 63}.a", Origin(f"{'h' * 63}.a"), f"{'h' * 63}.a"),
     ],
 )
 def test_an_address_is_read_and_written_as_authority(url: str, origin: Origin, authority: str) -> None:
@@ -40,6 +41,9 @@ def test_an_address_is_read_and_written_as_authority(url: str, origin: Origin, a
         "https://h:999999",
         "https://[::1",
         "https://hé",
+        f"https://{'h' * 64}.a",
+        "https://a..b",
+        "https://a b",
         None,
         b"https://h",
     ],

@@ -501,6 +501,25 @@ async def test_as_many_are_dialled_as_what_waits_needs_where_each_takes_a_known_
     await stage.pool.close()
 
 
+async def test_a_server_that_takes_one_request_per_connection_is_dialled_for_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It allows one stream for that reason, and not because it does not know us yet."""
+    stage = Stage(monkeypatch, max_connections=5)
+    stage.streams = 1
+    stage.submit(5)
+    for number in range(2):
+        await leave_after(stage, number, 1)
+    await until(lambda: sorted(stage.open_streams()[2:]) == [0, 1, 1, 1] and not stage.pool._dials)
+    stage.submit(2)  # one for the connection that is free, one for a new one
+    await asyncio.sleep(0)
+    assert len(stage.pool._dials) == 1
+    await until(lambda: stage.open_streams()[2:] == [1] * 5)
+    for wire in stage.wires[2:]:
+        wire.answer(1)
+    await stage.pool.close()
+
+
 async def test_connections_that_leave_after_other_numbers_teach_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -522,7 +541,14 @@ async def test_a_limit_that_no_longer_holds_is_forgotten(monkeypatch: pytest.Mon
         await leave_after(stage, number, 3)
     await until(lambda: len(stage.wires) == 3 and stage.open_streams()[2] == 3)
     stage.wires[2].answer(1, 3, 5)
-    await until(lambda: stage.open_streams()[2] == 11)
+    assert stage.pool._timer is not None
+    stage.pool._timer.cancel()
+    stage.pool._tick()  # it may still end, as the others did
+    assert stage.open_streams()[2] == 0
+    stage.wires[2].link.connection.last_received -= stage.pool._interval
+    stage.pool._timer.cancel()
+    stage.pool._tick()
+    assert stage.open_streams()[2] == 11
     stage.wires[2].answer(*range(7, 29, 2))
     assert [exchange.status for exchange in sent] == [200] * 20
     await stage.pool.close()
@@ -539,6 +565,8 @@ async def test_a_limit_counts_what_a_connection_has_taken_before(monkeypatch: py
     await until(lambda: stage.open_streams()[2] > 1)
     assert stage.open_streams()[2] == 3
     assert len(stage.pool.waiting) == 8
+    stage.pool.pump()  # it has had all that it will process
+    assert (stage.open_streams()[2], len(stage.pool.waiting)) == (3, 8)
     stage.wires[2].abort()
     await stage.pool.close()
 
@@ -751,6 +779,19 @@ async def test_renewed_connections_drain_and_new_ones_take_the_rest(monkeypatch:
     assert [exchange.attempts for exchange in stage.finished] == [1] * 6
     assert [wire.closed for wire in old] == [True, True]
     assert stage.pool.links == [stage.wires[2].link]
+    await stage.pool.close()
+
+
+async def test_a_renewed_connection_without_requests_is_closed_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = Stage(monkeypatch)
+    stage.submit(1)
+    await until(lambda: stage.open_streams() == [1])
+    stage.wires[0].answer(1)
+    stage.pool.renew(ssl.create_default_context())
+    assert stage.wires[0].closed
+    assert stage.pool.links == []
     await stage.pool.close()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pushcore.errors import ConnectError, ConnectionLost, ResponseTimeout
+from pushcore.errors import ConnectError, ConnectionLost, GoAway, ResponseTimeout
 from pushcore.http2 import dialer, frames
 from pushcore.http2.connection import Connection
 from pushcore.http2.pool import BATCH, Pool
@@ -28,15 +28,18 @@ HOST = "127.0.0.1"
 
 
 def in_virtual_time(
-    monkeypatch: pytest.MonkeyPatch, work: Callable[[Stage], Awaitable[None]], timeout: float = 5.0
+    monkeypatch: pytest.MonkeyPatch,
+    work: Callable[[Stage], Awaitable[None]],
+    timeout: float = 5.0,
+    max_connections: int = 3,
 ) -> None:
-    """Run a test of a pool of at most three connections."""
+    """Run a test of a pool in virtual time."""
 
     async def addresses(*_: Any, **__: Any) -> Any:
         return [(0, 0, 0, "", (HOST, 1))]
 
     async def staged() -> None:
-        await work(Stage(monkeypatch, timeout=timeout))
+        await work(Stage(monkeypatch, timeout=timeout, max_connections=max_connections))
 
     monkeypatch.setattr(asyncio.SelectorEventLoop, "getaddrinfo", addresses)
     virtual.run(staged())
@@ -70,6 +73,22 @@ def test_a_request_without_a_connection_ends_at_its_deadline_and_says_why(
         await until(lambda: len(stage.finished) == 2)
         assert 2.0 <= now() - begun < 2.3
         assert second.attempts == 0
+        await stage.pool.close()
+
+    in_virtual_time(monkeypatch, work)
+
+
+def test_a_request_that_waits_for_a_server_that_is_going_away_ends_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def work(stage: Stage) -> None:
+        monkeypatch.setattr(dialer, "FIRST_PAUSE", 60.0)
+        stage.failures = [GoAway(frames.INTERNAL_ERROR, b"", unprocessed=False, reason="Shutdown")]
+        (exchange,) = stage.submit(seconds=1.0)
+        await until(lambda: bool(stage.finished))
+        assert isinstance(exchange.error, GoAway)
+        assert (exchange.error.code, exchange.error.reason) == (frames.INTERNAL_ERROR, "Shutdown")
+        assert exchange.error.unprocessed
         await stage.pool.close()
 
     in_virtual_time(monkeypatch, work)
@@ -127,6 +146,19 @@ def test_a_pool_hangs_up_at_its_timeout(monkeypatch: pytest.MonkeyPatch) -> None
         assert not exchange.error.unprocessed
         assert stage.pool.closed
         assert stage.pool.links == []
+
+    in_virtual_time(monkeypatch, work)
+
+
+def test_a_pool_without_open_requests_closes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(stage: Stage) -> None:
+        stage.submit(1)
+        await until(lambda: stage.open_streams() == [1])
+        stage.wires[0].answer(1)
+        begun = now()
+        await stage.pool.close()
+        assert now() == begun
+        assert stage.wires[0].closed
 
     in_virtual_time(monkeypatch, work)
 
@@ -260,6 +292,32 @@ def test_the_connection_that_took_the_last_request_takes_the_next_whatever_anoth
     in_virtual_time(monkeypatch, work)
 
 
+def test_a_connection_that_can_take_nothing_is_not_preferred(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without window for the body: the one that took the last request is still first."""
+
+    async def work(stage: Stage) -> None:
+        stage.submit(3)
+        await until(lambda: stage.open_streams() == [2, 1])
+        first, second = stage.wires
+        first.answer(1)
+        assert stage.pool._current is second.link
+        for wire in stage.wires:
+            connection = wire.link.connection
+            assert isinstance(connection, Connection)
+            connection.window = 1
+        (large,) = stage.submit(body=b"{}")
+        await asyncio.sleep(0)
+        assert list(stage.pool.waiting) == [large]
+        stage.pool.cancel(large)
+        stage.submit(body=b"1")
+        await until(lambda: stage.open_streams() == [1, 2])
+        first.answer(3)
+        second.answer(1, 3)
+        await stage.pool.close()
+
+    in_virtual_time(monkeypatch, work, max_connections=2)
+
+
 def test_a_batch_of_requests_is_written_before_the_tick_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     async def work(stage: Stage) -> None:
         stage.streams = 1000
@@ -294,6 +352,22 @@ def test_a_waiting_request_that_is_cancelled_is_forgotten(monkeypatch: pytest.Mo
         assert stage.is_open(second)
         await stage.pool.close()
         assert stage.finished == [second]
+
+    in_virtual_time(monkeypatch, work)
+
+
+def test_listeners_hear_that_a_response_has_freed_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(stage: Stage) -> None:
+        heard: list[list[int]] = []
+        stage.submit(2)
+        await until(lambda: stage.open_streams() == [2])
+        stage.pool.listeners.append(lambda: heard.append(stage.open_streams()))
+        stage.wires[0].answer(1)
+        assert heard == [[1]]
+        stage.wires[0].answer(3)
+        assert heard == [[1], [0]]
+        stage.pool.listeners.clear()
+        await stage.pool.close()
 
     in_virtual_time(monkeypatch, work)
 
@@ -385,6 +459,22 @@ class Events(Listener):
 
     def goaway(self, provider: str, host: str, code: int, reason: str | None) -> None:
         self.told.append(("goaway", provider, host, code, reason))
+
+
+def test_listeners_hear_of_a_goaway_instead_of_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(stage: Stage) -> None:
+        events = Events()
+        stage.pool.events = Listeners(events)
+        stage.failures = [GoAway(frames.ENHANCE_YOUR_CALM, b"", unprocessed=False, reason="Overload")]
+        with pytest.raises(GoAway) as caught:
+            await stage.pool.open_ahead(1)
+        assert events.told == [
+            ("goaway", HOST, HOST, frames.ENHANCE_YOUR_CALM, "Overload"),
+            ("failed", HOST, HOST, str(caught.value)),
+        ]
+        await stage.pool.close()
+
+    in_virtual_time(monkeypatch, work)
 
 
 def test_listeners_and_the_log_hear_of_connections(

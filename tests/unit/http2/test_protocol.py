@@ -95,11 +95,19 @@ async def test_a_server_that_does_not_choose_h2_is_left(alpn: str | None) -> Non
     assert stage.link.connection.state is ConnectionState.CLOSED
 
 
-async def test_requests_of_one_turn_leave_in_one_write() -> None:
+async def test_requests_of_one_turn_leave_in_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
     stage = Stage()
     stage.settings()
     await asyncio.sleep(0)
     count = len(stage.transport.written)
+    flushed: list[Link] = []
+    flush = Link.flush
+
+    def counting(link: Link) -> None:
+        flushed.append(link)
+        flush(link)
+
+    monkeypatch.setattr(Link, "flush", counting)
     for _ in range(5):
         stage.open()
         stage.link.schedule()
@@ -108,6 +116,10 @@ async def test_requests_of_one_turn_leave_in_one_write() -> None:
     assert len(stage.transport.written) == count + 1
     await asyncio.sleep(0)
     assert len(stage.transport.written) == count + 1
+    assert len(flushed) == 1
+    stage.link.schedule()
+    await asyncio.sleep(0)
+    assert len(flushed) == 2
 
 
 async def test_the_pool_hears_of_a_response_after_its_sink() -> None:

@@ -290,6 +290,7 @@ async def test_the_header_of_an_answer_has_a_longest_size() -> None:
     for longer in (b"y" + end, b"yyyy"):
         asking, _ = asked()
         asking.data_received(longest[: -len(end)] + longer)
+        assert asking.answered.done()
         asking.data_received(b"more, which is of no interest")
         with pytest.raises(ProxyError, match="has more than 16384 bytes of header"):
             await asking.answered

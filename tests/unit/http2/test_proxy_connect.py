@@ -94,12 +94,23 @@ async def test_a_proxy_on_tls_is_asked_for_http_1_1(certificates: Certificates) 
 @pytest.mark.parametrize(
     ("tls", "words"), [(False, "did not answer CONNECT"), (True, "made no TLS connection")]
 )
-async def test_a_proxy_has_its_share_of_the_time(certificates: Certificates, tls: bool, words: str) -> None:
+async def test_a_proxy_has_its_share_of_the_time(
+    certificates: Certificates, tls: bool, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[float | None] = []
+    timeout = asyncio.timeout
+
+    def keeping(delay: float | None) -> asyncio.Timeout:
+        given.append(delay)
+        return timeout(delay)
+
+    monkeypatch.setattr(asyncio, "timeout", keeping)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         proxy = Proxy("127.0.0.1", silent.getsockname()[1], tls=tls)
         with pytest.raises(ProxyError) as caught:
             await connect(proxy, client_context(ca_file=certificates.ca_file), 443, seconds=0.05)
     assert str(caught.value) == f"the proxy {words} within 0.04 s"
+    assert given == [pytest.approx(0.04)]
     assert not caught.value.permanent
 
 

@@ -286,7 +286,11 @@ BAD_FILES: dict[str, tuple[bytes, str | None, str]] = {
         None,
         "is neither PEM nor PKCS#12",
     ),
-    "pem without key": (certificate_pem(), None, "holds a certificate and no private key"),
+    "pem without key": (
+        certificate_pem(),
+        None,
+        "holds a certificate and no private key; pass the file with the key as key_file",
+    ),
     "pem without certificate": (key_pem(), None, "holds no certificate"),
     "pem of another key": (
         certificate_pem() + key_pem(OTHER_KEY),
@@ -491,6 +495,10 @@ def test_a_system_without_authorities_is_named(
     ):
         client_context()
     client_context(ca_file=certificates.ca_file)
+    with monkeypatch.context() as patch:
+        patch.setenv("SSL_CERT_DIR", str(tmp_path / "missing"))
+        with pytest.raises(ConfigurationError, match="no CA certificates"):
+            client_context()
     hashed = tmp_path / "0a775a30.0"
     hashed.touch()  # OpenSSL reads these when it looks for one
     client_context()
