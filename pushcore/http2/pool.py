@@ -481,7 +481,6 @@ class Pool:
             self.fail_waiting(ConnectError("the client was closed before this request was sent"))
             for link in list(self.links):
                 link.close()
-            self.links.clear()
             await self._hung_up()
 
     def abandon(self) -> None:

@@ -187,6 +187,15 @@ def test_all_fail() -> None:
     assert track.took == pytest.approx(5.0)
 
 
+def test_no_address_is_tried_after_the_time_of_the_race() -> None:
+    track = Track({f"dead{number}": [] for number in range(40)})
+    with pytest.raises(ConnectError, match="no connection in time"):
+        virtual.run(track.race(1.0))
+    assert track.took == pytest.approx(1.0)
+    assert all(at < 1.0 for _, at in track.started)
+    assert len(track.started) <= 1.0 / SHORTEST_DELAY + 1
+
+
 def test_no_address_at_all() -> None:
     with pytest.raises(ConnectError, match="no address"):
         virtual.run(Track({}).race())

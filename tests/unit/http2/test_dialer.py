@@ -30,7 +30,7 @@ from pushcore.http2.dialer import (
 )
 from pushcore.http2.protocol import Link
 from pushcore.http2.proxy import Proxy
-from pushcore.http2.streams import Limits
+from pushcore.http2.streams import KeepAlive, Limits
 from tests.support import http2 as h
 from tests.support import virtual
 
@@ -277,6 +277,33 @@ class PeerTransport(asyncio.Transport):
 
     def abort(self) -> None:
         self.aborted = True
+
+
+@pytest.mark.parametrize("keepalive", [None, (60, 15, 4)])
+async def test_a_connection_has_the_keepalive_of_its_dialer(
+    monkeypatch: pytest.MonkeyPatch, keepalive: KeepAlive | None
+) -> None:
+    async def connect(attempt: Attempt) -> socket.socket:
+        return socket.socket()
+
+    async def create_connection(factory: Any, *, sock: socket.socket, **_: Any) -> tuple[PeerTransport, Link]:
+        with sock:
+            kept = sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert bool(kept) is (keepalive is not None)
+        link = factory()
+        return PeerTransport(link, GREETING), link
+
+    monkeypatch.setattr(Attempt, "connect", connect)
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", create_connection, raising=False)
+    dialer = Dialer(
+        host="push.example",
+        port=443,
+        context=ssl.create_default_context(),
+        timeout=9.0,
+        new_link=new_link,
+        keepalive=keepalive,
+    )
+    await dialer._open_address(Attempt(Address(socket.AF_INET, 0, ("192.0.2.1", 443))), 60.0)
 
 
 async def test_a_connection_that_has_ended_since_the_race_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from pushcore.http2 import dialer, frames, pool
 from pushcore.http2.dialer import Attempt, Dialer
 from pushcore.http2.exchange import NO_FIELDS, Exchange, request
 from pushcore.http2.headers import HeaderTemplate
-from pushcore.http2.pool import BATCH, DIALS, MAX_REFUSALS, Pool
+from pushcore.http2.pool import BATCH, DIALS, MAX_REFUSALS, REFUSAL_ROUNDS, Pool
 from pushcore.http2.protocol import Link
 from pushcore.http2.streams import ConnectionState, Limits
 from tests.support import virtual
@@ -341,6 +341,23 @@ async def test_connections_are_opened_ahead_of_requests(monkeypatch: pytest.Monk
     await stage.pool.close()
 
 
+async def test_a_pool_has_the_expiries_of_its_credentials() -> None:
+    expiries: dict[str, float] = {}
+    pools = [
+        Pool(
+            host="127.0.0.1",
+            port=1,
+            context=ssl.create_default_context(),
+            limits=Limits(),
+            max_connections=1,
+            expiries=given,
+        )
+        for given in (expiries, None)
+    ]
+    expiries["certificate"] = 1.0  # known later, and changed when it is renewed
+    assert [pool.expiries for pool in pools] == [{"certificate": 1.0}, {}]
+
+
 async def test_requests_of_one_tick_are_written_together(monkeypatch: pytest.MonkeyPatch) -> None:
     stage = Stage(monkeypatch)
     stage.streams = 100
@@ -554,19 +571,42 @@ async def test_a_limit_that_no_longer_holds_is_forgotten(monkeypatch: pytest.Mon
     await stage.pool.close()
 
 
-async def test_a_limit_counts_what_a_connection_has_taken_before(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("answered", [False, True])
+async def test_a_limit_counts_what_a_connection_has_taken_before(
+    monkeypatch: pytest.MonkeyPatch, answered: bool
+) -> None:
+    """Also one that has been idle since: it has not shown that it takes more."""
     stage = Stage(monkeypatch, max_connections=1)
     stage.streams = 20
     stage.submit(3 + 3 + 1)
     for number in range(2):
         await leave_after(stage, number, 3)
     await until(lambda: len(stage.wires) == 3 and stage.open_streams()[2] == 1)
+    if answered:
+        stage.wires[2].answer(1)
+        stage.wires[2].link.connection.last_received -= stage.pool._interval
+        assert stage.pool._timer is not None
+        stage.pool._timer.cancel()
+        stage.pool._tick()
     stage.submit(10)
     await until(lambda: stage.open_streams()[2] > 1)
-    assert stage.open_streams()[2] == 3
+    assert stage.open_streams()[2] == 3 - answered
     assert len(stage.pool.waiting) == 8
     stage.pool.pump()  # it has had all that it will process
-    assert (stage.open_streams()[2], len(stage.pool.waiting)) == (3, 8)
+    assert (stage.open_streams()[2], len(stage.pool.waiting)) == (3 - answered, 8)
+    stage.wires[2].abort()
+    await stage.pool.close()
+
+
+async def test_a_limit_above_the_free_streams_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(monkeypatch, max_connections=1)
+    stage.streams = 20
+    sent = stage.submit(3 + 3 + 7)
+    for number in range(2):
+        await leave_after(stage, number, 3)
+    stage.streams = 2
+    await until(lambda: len(stage.wires) == 3 and stage.open_streams()[2] == 2)
+    assert list(stage.pool.waiting) == sent[8:]
     stage.wires[2].abort()
     await stage.pool.close()
 
@@ -580,12 +620,16 @@ async def test_a_server_that_resets_all_after_some_requests_is_left(monkeypatch:
         await until(lambda number=number: len(stage.wires) > number and stage.open_streams()[number] > 0)  # type: ignore[misc]
         wire = stage.wires[number]
         wire.answer(next(iter(wire.link.connection.streams)))
+        rounds = 0
         while (
             streams := wire.link.connection.streams
         ) and wire.link.connection.state is ConnectionState.OPEN:
             wire.send(b"".join(frames.encode_rst_stream(key, frames.REFUSED_STREAM) for key in streams))
             await asyncio.sleep(0)
             await asyncio.sleep(0)
+            rounds += 1
+        if number == 0:  # the last ones have fewer requests than rounds
+            assert rounds == 1 + REFUSAL_ROUNDS
         number += 1
     assert number == len(sent)
     assert [exchange.status for exchange in sent] == [200] * len(sent)
@@ -631,8 +675,11 @@ async def test_a_lost_connection_loses_what_was_written_and_nothing_else(
 async def test_a_permanent_error_ends_all_requests_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     stage = Stage(monkeypatch)
     stage.failures = [AlpnError("no h2")]
+    heard: list[int] = []
+    stage.pool.listeners.append(lambda: heard.append(len(stage.finished)))
     sent = stage.submit(3)
     await until(lambda: len(stage.finished) == 3)
+    assert heard == [3]
     assert all(isinstance(exchange.error, AlpnError) and exchange.attempts == 0 for exchange in sent)
     await stage.pool.close()
 
@@ -641,9 +688,9 @@ async def test_a_permanent_error_ends_all_requests_at_once(monkeypatch: pytest.M
     "failure", [UnicodeError("label empty or too long"), MemoryError(), RuntimeError("a bug")]
 )
 async def test_a_dial_that_fails_for_any_reason_is_followed_by_a_pause(
-    monkeypatch: pytest.MonkeyPatch, failure: Exception
+    monkeypatch: pytest.MonkeyPatch, failure: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It was dialled again at once, thousands of times a second."""
+    """It was dialled again at once, thousands of times a second. One without a name of ours is logged with its traceback."""
     stage = Stage(monkeypatch)
     stage.failures = [failure] * 1000
     (exchange,) = stage.submit(seconds=0.4)
@@ -651,6 +698,10 @@ async def test_a_dial_that_fails_for_any_reason_is_followed_by_a_pause(
     assert isinstance(exchange.error, ConnectError | ResponseTimeout)
     assert exchange.error.unprocessed
     assert stage.pool.dialled < 10
+    named = isinstance(failure, UnicodeError)
+    assert {record.exc_info is None for record in caplog.records if record.levelname == "ERROR"} == (
+        set() if named else {False}
+    )
     await stage.pool.close()
 
 
@@ -769,6 +820,7 @@ async def test_renewed_connections_drain_and_new_ones_take_the_rest(monkeypatch:
     old = stage.wires[:2]
     context = ssl.create_default_context()
     stage.pool.renew(context)
+    assert all(wire.link.connection.retired for wire in old)  # their 403s are for the old credentials
     assert stage.pool.dialer._context is context
     await until(lambda: stage.open_streams() == [2, 2, 2])
     assert [wire.closed for wire in old] == [False, False]

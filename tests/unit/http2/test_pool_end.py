@@ -16,12 +16,13 @@ import pytest
 from pushcore.errors import ConnectError, ConnectionLost, GoAway, ResponseTimeout
 from pushcore.http2 import dialer, frames
 from pushcore.http2.connection import Connection
+from pushcore.http2.exchange import NO_FIELDS, Exchange, request
 from pushcore.http2.pool import BATCH, Pool
 from pushcore.http2.protocol import Link
 from pushcore.http2.streams import Limits
 from pushcore.metrics import Listener, Listeners
 from tests.support import virtual
-from tests.unit.http2.test_pool import Stage, until
+from tests.unit.http2.test_pool import TEMPLATE, Stage, until
 from tests.unit.http2.test_pool_silence import frames_in
 
 HOST = "127.0.0.1"
@@ -95,7 +96,7 @@ def test_a_request_that_waits_for_a_server_that_is_going_away_ends_with_its_reas
 
 
 @pytest.mark.parametrize(
-    ("timeout", "seconds", "late"), [(60.0, 1.1, 0.5), (5.0, 1.1, 0.25), (0.1, 0.055, 0.01)]
+    ("timeout", "seconds", "late"), [(60.0, 1.1, 0.5), (60.0, 1.6, 0.5), (5.0, 1.1, 0.25), (0.1, 0.055, 0.01)]
 )
 def test_a_request_without_a_response_ends_at_its_deadline(
     monkeypatch: pytest.MonkeyPatch, timeout: float, seconds: float, late: float
@@ -168,10 +169,43 @@ def test_what_is_submitted_to_a_closed_pool_is_unsent(monkeypatch: pytest.Monkey
         await stage.pool.close()
         (exchange,) = stage.submit()
         assert stage.finished == []
+        stage.pool.pump()
+        assert not stage.pool._dials
         await until(lambda: bool(stage.finished))
         assert str(exchange.error) == "the client was closed before this request was sent"
         assert exchange.attempts == 0
         assert stage.pool.dialled == 0
+
+    in_virtual_time(monkeypatch, work)
+
+
+def test_what_waits_when_a_pool_closes_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(stage: Stage) -> None:
+        _, _, third = stage.submit(3)
+        await until(lambda: stage.open_streams() == [2])
+        begun = now()
+        closing = asyncio.create_task(stage.pool.close())
+        await until(lambda: stage.finished == [third])
+        assert now() - begun < 0.1
+        stage.wires[0].answer(1, 3)
+        await closing
+
+    in_virtual_time(monkeypatch, work, max_connections=1)
+
+
+def test_a_close_that_is_cancelled_ends_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(stage: Stage) -> None:
+        monkeypatch.setattr(dialer, "FIRST_PAUSE", 60.0)
+        stage.failures = [ConnectError("nobody listens")]
+        (exchange,) = stage.submit()
+        await until(lambda: not stage.failures and bool(stage.pool._dials))  # the second dial pauses
+        closing = asyncio.create_task(stage.pool.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        assert stage.finished == [exchange]
+        assert str(exchange.error) == "the client was closed before this request was sent"
 
     in_virtual_time(monkeypatch, work)
 
@@ -190,6 +224,23 @@ def test_what_a_server_refuses_while_a_pool_closes_is_not_sent_again(monkeypatch
         await closing
         assert answered.status == 200
         assert stage.pool.dialled == 1
+
+    in_virtual_time(monkeypatch, work)
+
+
+def test_nothing_is_kept_of_connections_whose_sockets_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(stage: Stage) -> None:
+        for number in range(3):
+            stage.submit()
+            await until(lambda number=number: len(stage.wires) > number and stage.open_streams()[number] == 1)  # type: ignore[misc]
+            wire = stage.wires[number]
+            wire.polite = True
+            wire.send(frames.encode_goaway(1, frames.NO_ERROR))
+            wire.answer(1)
+            assert (stage.pool.links, stage.pool._leaving) == ([], {wire.link})
+            wire.hung_up()
+            await until(lambda: not stage.pool._leaving)
+        await stage.pool.close()
 
     in_virtual_time(monkeypatch, work)
 
@@ -248,10 +299,17 @@ def test_the_sockets_of_a_pool_whose_event_loop_has_ended_are_closed(leaving: bo
     pool, link = loop.run_until_complete(connect())
     loop.close()
     progress.clear()
+    ended: list[Exchange] = []
+    unsent, unanswered = (request(TEMPLATE, b"/x", b"{}", NO_FIELDS, ended.extend) for _ in range(2))
+    pool.waiting.append(unsent)
+    link.connection.streams[1] = unanswered
+    link.connection.next_id = link.connection.written_id = 3
     for _ in range(2):  # the second time there is nothing to do
         pool.abandon()
         assert ours.fileno() == -1
         assert (pool.closed, pool.links, pool._leaving) == (True, [], set())
+        assert not pool.waiting
+        assert ended == []  # the tasks of their sinks have ended with the loop
     assert theirs.recv(10_000).startswith(frames.PREFACE)
     with contextlib.suppress(ConnectionResetError):
         assert theirs.recv(1) == b""
@@ -292,6 +350,27 @@ def test_the_connection_that_took_the_last_request_takes_the_next_whatever_anoth
     in_virtual_time(monkeypatch, work)
 
 
+def test_each_connection_is_asked_once_for_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(stage: Stage) -> None:
+        asked: list[Link] = []
+
+        def authorize(link: Link) -> bool:
+            asked.append(link)
+            return False
+
+        stage.submit(3)
+        await until(lambda: stage.open_streams() == [2, 1])
+        first, second = stage.wires
+        first.answer(1)
+        stage.pool._authorize = authorize
+        stage.submit()
+        await asyncio.sleep(0)
+        assert asked == [second.link, first.link]  # that of the last request comes first
+        await stage.pool.close()
+
+    in_virtual_time(monkeypatch, work)
+
+
 def test_a_connection_that_can_take_nothing_is_not_preferred(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without window for the body: the one that took the last request is still first."""
 
@@ -316,6 +395,39 @@ def test_a_connection_that_can_take_nothing_is_not_preferred(monkeypatch: pytest
         await stage.pool.close()
 
     in_virtual_time(monkeypatch, work, max_connections=2)
+
+
+def test_a_connection_that_drains_changes_nothing_for_the_preferred_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def work(stage: Stage) -> None:
+        stage.submit(5)
+        await until(lambda: stage.open_streams() == [2, 2, 1])
+        first, second, _ = stage.wires
+        first.answer(1)
+        second.send(frames.encode_goaway(3, frames.NO_ERROR))
+        stage.submit()
+        await until(lambda: stage.open_streams() == [1, 2, 2])
+        for wire in stage.wires:
+            wire.answer(*wire.link.connection.streams)
+        await stage.pool.close()
+
+    in_virtual_time(monkeypatch, work)
+
+
+def test_a_connection_that_was_opened_ahead_is_pinged_when_it_is_silent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def work(stage: Stage) -> None:
+        await stage.pool.open_ahead(1)
+        (wire,) = stage.wires
+        await asyncio.sleep(3590.0)
+        assert frames_in(wire.written)[frames.PING] == 0
+        await asyncio.sleep(20.0)
+        assert frames_in(wire.written)[frames.PING] == 1
+        await stage.pool.close()
+
+    in_virtual_time(monkeypatch, work, timeout=100.0)
 
 
 def test_a_batch_of_requests_is_written_before_the_tick_ends(monkeypatch: pytest.MonkeyPatch) -> None:
