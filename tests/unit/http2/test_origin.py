@@ -62,6 +62,10 @@ def test_a_port_that_no_server_has_is_named(url: str, port: int) -> None:
         read_origin(url, "apns")
 
 
+def test_equal_servers_are_one_key() -> None:
+    assert len({Origin("push.example"), Origin("push.example", 443), Origin("push.example", 8443)}) == 2
+
+
 def test_a_token_uri_in_its_parts() -> None:
     assert split_uri("https://oauth2.googleapis.com/token") == (Origin("oauth2.googleapis.com"), b"/token")
     assert split_uri("https://h:1/a?b=c") == (Origin("h", 1), b"/a?b=c")
