@@ -57,6 +57,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self.virtual
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Without the deadline that Python 3.12 and later pass: it would be over before a thread has ended."""
+        await super().shutdown_default_executor()
+
 
 def run(work: Awaitable[Any]) -> Any:
     """Run a coroutine to its end in virtual time."""
