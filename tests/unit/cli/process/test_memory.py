@@ -11,7 +11,7 @@ import pytest
 
 from pushcore.cli import main as module
 from pushcore.cli.main import main
-from pushcore.cli.process.memory import TOO_LITTLE, say_last_words, shortage
+from pushcore.cli.process.memory import TOO_LITTLE, handle_uncaught, say_last_words, shortage
 
 ROOT = Path(__file__).parents[4]
 FAILING = """
@@ -54,6 +54,31 @@ def test_no_memory_for_the_message_of_an_error(
     monkeypatch.setattr(module, "redact", fail)
     assert main(["nonsense"]) == 2
     assert capfd.readouterr().err == f"pushcore: {TOO_LITTLE}\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "last_words"),
+    [
+        (MemoryError(), True),
+        (RuntimeError("can't start new thread"), True),
+        (RuntimeError("a bug"), False),
+        (KeyboardInterrupt(), False),
+    ],
+)
+def test_the_end_by_an_error_that_nobody_caught(
+    error: BaseException,
+    last_words: bool,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Python shows all others itself."""
+    shown: list[BaseException] = []
+    monkeypatch.setattr(sys, "excepthook", None)
+    monkeypatch.setattr(sys, "__excepthook__", lambda kind, error, trace: shown.append(error))
+    handle_uncaught()
+    sys.excepthook(type(error), error, None)
+    assert capfd.readouterr().err == (f"pushcore: {TOO_LITTLE}\n" if last_words else "")
+    assert shown == ([] if last_words else [error])
 
 
 def test_last_words_do_not_fail(monkeypatch: pytest.MonkeyPatch) -> None:
