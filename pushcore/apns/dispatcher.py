@@ -181,8 +181,8 @@ class ApnsDispatcher(Dispatcher[Notification]):
     def _identify(self, finished: list[Exchange]) -> None:
         """Warn if the client's first 200 is not Apple's, whose responses always have an apns-id.
 
-        It counts as accepted: servers for tests often leave the id out, and nothing else than Apple's own server has a
-        certificate for Apple's host.
+        It counts as accepted: servers for tests often leave the id out, and only Apple's own server has a certificate
+        for Apple's host.
         """
         for exchange in finished:
             if exchange.status == 200 and exchange.error is None:

@@ -150,9 +150,8 @@ def _value(value: Any, parameter: click.Parameter, place: Path, where: str) -> A
     if not isinstance(value, str | int | float):
         raise BadInput(f"{where} cannot be {_kind(value)}; expected a text or a number")
     if isinstance(value, float) and isinstance(parameter.type, click.types.IntParamType):
-        raise BadInput(
-            f"{where} cannot have a decimal point; expected a whole number"
-        )  # click would cut it off
+        # click would cut off the decimals.
+        raise BadInput(f"{where} cannot have a decimal point; expected a whole number")
     if (
         parameter.metavar == "FILE"
         and isinstance(value, str)

@@ -149,7 +149,8 @@ class TimedProtocol(HttpToolsProtocol):
             and self.cycle.response_complete
             and self._slow is None
             and not self.transport.is_closing()
-        ):  # what came began no request, and uvicorn has stopped the timer of the idle connection
+        ):
+            # The bytes began no request, and uvicorn has stopped the timer of the idle connection.
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
@@ -190,11 +191,11 @@ class TimedProtocol(HttpToolsProtocol):
             self._start_timer(BODY_SECONDS)
 
     def send_400_response(self, msg: str) -> None:
-        """See `HttpToolsProtocol`: the parser has found that this is no HTTP."""
+        """See `HttpToolsProtocol`: the parser has found that these bytes are not HTTP."""
         self._refuse(GatewayProblem(400, "http", "this is not a valid HTTP/1.1 request"))
 
     def _refuse(self, problem: GatewayProblem) -> None:
-        """Respond to what is no request, and close the connection.
+        """Respond to bytes that are not a valid request, and close the connection.
 
         Requests before it have their own responses first: a client must not take this one for theirs.
         """

@@ -26,9 +26,8 @@ from . import frames
 from .exchange import NO_FIELDS, Exchange, request
 from .headers import HeaderTemplate
 
-MAX_UNSENT_ACKS = (
-    1000  # the limit of nghttp2: PING and SETTINGS that we must acknowledge while we cannot write
-)
+MAX_UNSENT_ACKS = 1000
+"""PING and SETTINGS that we must acknowledge while we cannot write; nghttp2 has the same limit."""
 MAX_REASON = 100  # characters of a peer's reason that errors repeat
 LONG_SILENCE: Final = 60.0
 """Seconds of silence after which a connection is probed before it gets requests: a NAT or firewall may have dropped it."""

@@ -21,7 +21,7 @@ _PLAIN: Final = {"apns": PLAIN_APNS, "fcm": PLAIN_FCM}
 
 
 LARGEST_ROW: Final = (1 << 48) - 1
-"""What twelve hexadecimal digits hold: the end of the apns-id of a row."""
+"""The largest number of twelve hexadecimal digits, which are the end of the apns-id of a row."""
 MAX_ID: Final = 64
 """Bytes of a campaign's id: what a key of blake2b may have."""
 

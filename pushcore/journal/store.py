@@ -82,9 +82,8 @@ class JournalStore:
             problem = "exists already: resume it, or choose another name"
         except OSError as error:
             problem = f"cannot be written ({error.strerror})"
-        if (
-            problem
-        ):  # not inside the handler: the context would repeat the path, which may be a secret after all
+        if problem:
+            # Not inside the handler: the context would repeat the path, which may be a secret.
             raise JournalError(f"{path} {problem}")
         try:
             store = cls(path, "rw", writes=True)

@@ -194,7 +194,7 @@ def _check_given(given: dict[str, Any], names: Iterable[str]) -> None:
 
 
 _LONGEST: Final = 1_000_000_000
-"""Seconds of a lifetime. What is more counts something shorter."""
+"""The longest lifetime in seconds. A larger number is in milliseconds, or another shorter unit."""
 
 
 def _check_times(given: dict[str, Any]) -> None:

@@ -23,9 +23,8 @@ def json_problem(value: Any, where: str) -> str:
     `where`: what the value is called.
     """
     problem = _problem(value, where, 0)
-    return (
-        f"{where} is {problem}" if problem == _TOO_DEEP else problem
-    )  # the path would be as long as it is deep
+    # The path of what is nested too deeply would be as long as it is deep.
+    return f"{where} is {problem}" if problem == _TOO_DEEP else problem
 
 
 def _problem(value: Any, where: str, depth: int) -> str:

@@ -28,7 +28,7 @@ _BATCHES_AHEAD: Final = 8
 NO_MAPPING: Final = "a row must be a mapping, not {}"
 NO_PUSH: Final = "the row has a value that cannot be part of a push"
 STRANGE: Final = (TypeError, ValueError, AttributeError, RecursionError)
-"""What a value in a row of a program raises that is of no class of JSON. Those of files are."""
+"""Errors of a row whose values have no form in JSON. Only the rows of a program can have such values."""
 
 Row = ApnsRow | FcmRow
 Bad = tuple[int, str, str, str, Verdict]

@@ -116,11 +116,7 @@ class Seal:
         try:
             data = _a2b(text.encode("ascii").translate(_FROM_URL_SAFE), strict_mode=True)
             return self._ciphers[data[:_KEY_ID]].decrypt(data[_KEY_ID:], None)
-        except (
-            KeyError,
-            InvalidTag,
-            ValueError,
-        ):  # the last two: UnicodeEncodeError and binascii.Error as well
+        except (KeyError, InvalidTag, ValueError):  # UnicodeEncodeError and binascii.Error are ValueErrors
             return None
 
     def __repr__(self) -> str:
